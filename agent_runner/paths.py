@@ -1,0 +1,221 @@
+"""Every path below a home, and every atomic write. Nobody else spells a file name.
+
+HOME/
+  ledger.sqlite3              what may happen next (the authority on budget)
+  repo.git/  repo.lock        templates, idea branches and run refs
+  worktrees/<idea>/           the agent's files; runs make their `run_i` folders here
+  cache/                      shared inputs that do not depend on an edit; runs read them
+  baselines/<fingerprint>/    a baseline's record, shared by every idea it matches
+  ideas/<idea>/
+    idea.json  history.json  lock
+    attempts/<n>/             reply.md, diff.patch, observation.json, preflight/, smoke/
+    runs/<i>/                 job records (spec, started, exit, logs), final_info.json, result.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_directory(path.parent)
+
+
+def write_json(path: Path, value: BaseModel | dict[str, Any] | list[Any]) -> None:
+    """Write a record or plain JSON value atomically, UTF-8, indented for people."""
+    if isinstance(value, BaseModel):
+        text = value.model_dump_json(indent=2)
+    else:
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+    write_atomic(path, text.encode("utf-8") + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file of ours; None where there is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def read_text(path: Path) -> str:
+    """Text of a log, undecodable bytes replaced; empty where there is no such file."""
+    try:
+        return path.read_bytes().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _sync_directory(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive advisory lock; the kernel lets go of it when the holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class JobPaths:
+    """Records of one job (a run, or a check before it)."""
+
+    folder: Path
+
+    @property
+    def stdout(self) -> Path:
+        return self.folder / "stdout.log"
+
+    @property
+    def stderr(self) -> Path:
+        return self.folder / "stderr.log"
+
+    @property
+    def started(self) -> Path:
+        return self.folder / "started.json"
+
+    @property
+    def exception(self) -> Path:
+        return self.folder / "exception.json"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def stacks(self) -> Path:
+        return self.folder / "faulthandler.log"
+
+    @property
+    def final_info(self) -> Path:
+        return self.folder / "final_info.json"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+
+@dataclass(frozen=True)
+class AttemptPaths:
+    """Records of one attempt."""
+
+    folder: Path
+
+    @property
+    def reply(self) -> Path:
+        return self.folder / "reply.md"
+
+    @property
+    def diff(self) -> Path:
+        return self.folder / "diff.patch"
+
+    @property
+    def observation(self) -> Path:
+        return self.folder / "observation.json"
+
+    def step(self, name: str) -> JobPaths:
+        """Records of a check before the run: `preflight` or `smoke`."""
+        return JobPaths(self.folder / name)
+
+
+@dataclass(frozen=True)
+class IdeaPaths:
+    """Everything of one idea."""
+
+    folder: Path
+    worktree: Path
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "idea.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    def attempt(self, number: int) -> AttemptPaths:
+        return AttemptPaths(self.folder / "attempts" / str(number))
+
+    def run(self, index: int) -> JobPaths:
+        return JobPaths(self.folder / "runs" / str(index))
+
+    def out_dir(self, index: int) -> Path:
+        """Where the experiment itself writes: `run_i` below its working directory."""
+        return self.worktree / f"run_{index}"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds all state."""
+
+    root: Path
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite3"
+
+    @property
+    def repository(self) -> Path:
+        return self.root / "repo.git"
+
+    @property
+    def repository_lock(self) -> Path:
+        return self.root / "repo.lock"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def ideas(self) -> Path:
+        return self.root / "ideas"
+
+    @property
+    def worktrees(self) -> Path:
+        return self.root / "worktrees"
+
+    def idea(self, idea_id: str) -> IdeaPaths:
+        return IdeaPaths(self.ideas / idea_id, self.worktrees / idea_id)
+
+    def baseline(self, fingerprint: str) -> JobPaths:
+        return JobPaths(self.root / "baselines" / fingerprint)
+
+    def baseline_lock(self, fingerprint: str) -> Path:
+        return self.root / "baselines" / f"{fingerprint}.lock"

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent_runner.errors import TemplateError
+from agent_runner.templates import default_folder, load_template, template_files
+
+
+def folder(tmp_path: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (tmp_path / name.replace("__", ".")).write_text(text)
+    return tmp_path
+
+
+def test_a_folder_without_settings_is_a_template(tmp_path: Path) -> None:
+    template = load_template(folder(tmp_path, experiment__py="", notes__txt="", data__csv=""))
+    assert template.editable == ("experiment.py", "notes.txt")
+    assert template.command == "python experiment.py --out_dir={out_dir}"
+    assert template.name == tmp_path.name
+
+
+def test_settings_are_read(tmp_path: Path) -> None:
+    settings = """
+        name = "toy"
+        editable = ["experiment.py"]
+        [limits]
+        time_s = 5
+        [resources]
+        network = true
+        [preflight]
+        command = "python check.py"
+        [[models]]
+        name = "org/model"
+        parameters = 10
+    """
+    template = load_template(folder(tmp_path, experiment__py="", template__toml=settings))
+    assert (template.name, template.limits.time_s, template.resources.network) == ("toy", 5, True)
+    assert template.preflight is not None
+    assert template.preflight.command == "python check.py"
+    assert template.models[0].name == "org/model"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("name = ", "not valid TOML"),
+        ("[limits]\ntime_s = 'long'", "limits.time_s"),
+        ("editable = ['missing.py']", "missing.py"),
+        ("editable = ['../secret']", "secret"),
+        ("editable = ['/etc/passwd']", "passwd"),
+        ("command = 'python experiment.py'", "{out_dir}"),
+    ],
+)
+def test_what_is_wrong_with_settings_is_named(tmp_path: Path, settings: str, said: str) -> None:
+    with pytest.raises(TemplateError, match=said.replace("{", r"\{")):
+        load_template(folder(tmp_path, experiment__py="", template__toml=settings))
+
+
+def test_a_folder_without_experiment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match=r"no experiment\.py"):
+        load_template(tmp_path)
+
+
+def test_results_caches_and_links_are_not_part_of_a_template(tmp_path: Path) -> None:
+    for name in ("run_0/final_info.json", "__pycache__/x.pyc", ".git/config", "data/run_1/x.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    (tmp_path / "experiment.py").write_text("")
+    assert template_files(tmp_path) == ["data/run_1/x.txt", "experiment.py"]
+
+
+def test_the_default_template_keeps_the_contract() -> None:
+    template = load_template(default_folder())
+    assert template.editable == ("experiment.py",)
+    assert template.models[-1].path is not None, "the last resort needs no hub"
+    assert len(template_files(default_folder())) < 100
