@@ -1,0 +1,159 @@
+"""What an experiment is told: its environment, built from an allow-list, and its command line.
+
+Nothing of the server's environment gets through that is not named here, so no secret can, whatever it is
+called. The user's Hugging Face folder is not handed on either, since it holds the login token: only the two
+caches inside it are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from agent_runner.errors import TemplateError
+from agent_runner.execution.job_files import SCRATCH_LINK, SCRATCH_PREFIX
+
+HOOK = Path(__file__).resolve().parent / "hook"
+
+_LOCALE = ("LANG", "LANGUAGE", "TZ", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE")
+_USER = ("USER", "LOGNAME")
+_LIBRARIES = ("LD_LIBRARY_PATH", "TORCH_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# By name and not by prefix: NVIDIA_API_KEY is a secret.
+_GPU = (
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+)
+_NETWORK = ("HF_ENDPOINT", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+ALLOWED = (*_LOCALE, *_USER, *_LIBRARIES, *_THREADS, *_GPU)
+
+_ALWAYS = {
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONFAULTHANDLER": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONHASHSEED": "0",
+    # Output is read by an agent: no colours, no cursor movements, few frames of each progress bar.
+    "NO_COLOR": "1",
+    "TERM": "dumb",
+    "TQDM_MININTERVAL": "10",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "MPLBACKEND": "Agg",
+}
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+_PYTHON = re.compile(r"python(3(\.\d+)?)?")
+
+
+def build_environment(
+    record_dir: Path,
+    cache_dir: Path,
+    extra: Mapping[str, str],
+    *,
+    base: Mapping[str, str] = os.environ,
+    interpreter: Path | None = None,
+    network: bool = False,
+) -> dict[str, str]:
+    """The whole environment of a job. Makes its private HOME and TMPDIR.
+
+    record_dir: where the job's records go.
+    cache_dir: the shared inputs that `prepare` has made.
+    extra: set by the template or the service; it goes before the defaults, and is not filtered.
+    base: the environment from which the allowed names are taken.
+    interpreter: its `bin` folder comes first on PATH.
+    network: whether the job may use it; without, libraries are told that they are offline.
+
+    Raises:
+        OSError: HOME or TMPDIR cannot be made.
+    """
+    home = record_dir / "home"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    allowed = (*ALLOWED, *_NETWORK) if network else ALLOWED
+    environment = {name: base[name] for name in allowed if _is_text(base.get(name))}
+    environment |= _hugging_face_caches(base) | _ALWAYS | ({} if network else _OFFLINE)
+    environment |= {"HOME": str(home), "TMPDIR": str(_scratch_folder(record_dir))}
+    environment["PATH"] = base["PATH"] if _is_text(base.get("PATH")) else os.defpath
+    if interpreter is not None:
+        environment |= _of_interpreter(interpreter, environment["PATH"])
+    environment |= extra
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOOK), extra.get("PYTHONPATH"))))
+    environment["AGENT_RUNNER_RECORD_DIR"] = str(record_dir)
+    environment["AGENT_RUNNER_CACHE"] = str(cache_dir)
+    return environment
+
+
+def resolve_argv(command: str, out_dir: str, interpreter: Path) -> tuple[str, ...]:
+    """The command line of a template's command, with `{out_dir}` filled in and `python` made the interpreter.
+
+    The interpreter's path is not resolved: a virtual environment is found by its link.
+
+    Raises:
+        TemplateError: the command cannot be split into words, or is empty.
+    """
+    remedy = (
+        "Correct the command in template.toml; it is split as by a shell, but no shell runs it."
+    )
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise TemplateError(f"the command {command!r} cannot be read: {error}", remedy) from error
+    if not words:
+        raise TemplateError("the command is empty", remedy)
+    # Words first: an out_dir with blanks or quotes stays one argument.
+    words = [word.replace("{out_dir}", out_dir) for word in words]
+    if _PYTHON.fullmatch(words[0]):
+        words[0] = str(_absolute(interpreter))
+    return tuple(words)
+
+
+def _absolute(interpreter: Path) -> Path:
+    found = shutil.which(interpreter) if interpreter.parent == Path() else None
+    return Path(found or interpreter).absolute()
+
+
+def _of_interpreter(interpreter: Path, path: str) -> dict[str, str]:
+    bin_folder = _absolute(interpreter).parent
+    result = {"PATH": os.pathsep.join((str(bin_folder), path))}
+    if (bin_folder.parent / "pyvenv.cfg").exists():
+        result["VIRTUAL_ENV"] = str(bin_folder.parent)
+    return result
+
+
+def _hugging_face_caches(base: Mapping[str, str]) -> dict[str, str]:
+    """The user's downloaded models and datasets, without the folder that also holds the token."""
+    home = base.get("HOME") or "~"
+    folder = Path(base.get("HF_HOME") or f"{home}/.cache/huggingface").expanduser()
+    found = {
+        "HF_HUB_CACHE": base.get("HF_HUB_CACHE") or str(folder / "hub"),
+        "HF_DATASETS_CACHE": base.get("HF_DATASETS_CACHE") or str(folder / "datasets"),
+    }
+    return {name: value for name, value in found.items() if _is_text(value)}
+
+
+def _scratch_folder(record_dir: Path) -> Path:
+    """A new TMPDIR, linked from the record folder; the shim removes it when the job is over.
+
+    It is not in the record folder: multiprocessing makes sockets below it, and their paths may have 107 bytes
+    at most.
+    """
+    link = record_dir / SCRATCH_LINK
+    if link.is_symlink():  # of an earlier job that never ran
+        shutil.rmtree(link.readlink(), ignore_errors=True)
+        link.unlink()
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX)).absolute()
+    link.symlink_to(folder)
+    return folder
+
+
+def _is_text(value: str | None) -> bool:
+    """Whether a value is there and can stand in a record: the system allows bytes that are no text."""
+    return value is not None and value.isprintable()

@@ -1,0 +1,303 @@
+"""Leaves a record of what ended the experiment. PYTHONPATH has its interpreter load it before the program.
+
+In $AGENT_RUNNER_RECORD_DIR it writes `exception.json` (the uncaught exception with its causes and frames) and
+`faulthandler.log` (stacks after a crash of the interpreter, or when the supervisor asks for them). Without that
+variable it does nothing. What the program prints, its exit code and its imports stay as they are without it.
+
+For any Python from 3.8 on. Imports as little as it can: start-up time is the experiment's, and once the program
+runs, a file of it may stand in the way of a module of the standard library.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from importlib.machinery import PathFinder
+
+TYPE_CHECKING = False  # as in typing, which is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType, ModuleType, TracebackType
+    from typing import Any
+
+_MAX_CHAIN = 20
+_MAX_OUTER_FRAMES = 50  # of an endless recursion only the two ends are kept
+_MAX_INNER_FRAMES = 150
+_MAX_MESSAGE = 64 * 1024
+_MAX_SOURCE = 4 * 1024 * 1024
+_MAX_LINE = 500
+
+_MAIN_PID = "AGENT_RUNNER_MAIN_PID"
+# The supervisor's request for the stacks of all threads; equal to supervisor.STACK_DUMP_SIGNAL.
+_STACK_DUMP_FROM_SIGRTMIN = 7
+
+
+# ---------------------------------------------------------------- the record
+
+
+class _Recorder:
+    """Writes `exception.json`: of the main process's main thread the last, of all others the first to come."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.start_directory = os.getcwd()
+        # Told to the Python programs that this one starts, by its environment.
+        self.main_pid = os.environ.setdefault(_MAIN_PID, str(os.getpid()))
+
+    def record(self, error: BaseException, thread: threading.Thread) -> None:
+        try:
+            self._write(_to_json(self._describe(error, thread)), self._outranks(thread))
+        except Exception:  # of whatever kind, it must not take the place of the program's own
+            return
+
+    def _outranks(self, thread: threading.Thread) -> bool:
+        return str(os.getpid()) == self.main_pid and thread is threading.main_thread()
+
+    def _write(self, text: str, outranks: bool) -> None:
+        path = os.path.join(self.folder, "exception.json")
+        aside = f"{path}.{os.getpid()}.{threading.get_ident()}"
+        with open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+        if outranks:
+            os.replace(aside, path)
+            return
+        try:
+            os.link(aside, path)  # fails where there is one
+        finally:
+            os.unlink(aside)
+
+    def _describe(self, error: BaseException, thread: threading.Thread) -> dict[str, Any]:
+        chain = list(_chain(error))
+        broken = next((e for e, _ in chain if isinstance(e, SyntaxError)), None)
+        return {
+            "schema_version": 1,
+            "pid": os.getpid(),
+            "thread": thread.name,
+            "chain": [self._raised(e, relation) for e, relation in chain],
+            "syntax_error": None if broken is None else self._syntax_error(broken),
+        }
+
+    def _raised(self, error: BaseException, relation: str) -> dict[str, Any]:
+        return {
+            "type": type(error).__qualname__,
+            "module": type(error).__module__,
+            "message": _message(error),
+            "relation": relation,
+            "frames": [self._frame(*place) for place in _places(error.__traceback__)],
+        }
+
+    def _frame(self, code: CodeType, line: int) -> dict[str, Any]:
+        file = self._absolute(code.co_filename)
+        return {
+            "file": file,
+            "line": line,
+            "function": code.co_name,
+            "code": _source_line(file, line),
+        }
+
+    def _syntax_error(self, error: SyntaxError) -> dict[str, Any]:
+        return {
+            "file": self._absolute(error.filename) if error.filename else None,
+            "line": error.lineno,
+            "offset": error.offset,
+            "text": error.text and error.text[:_MAX_LINE],
+        }
+
+    def _absolute(self, file: str) -> str:
+        return file if file.startswith("<") else os.path.join(self.start_directory, file)
+
+
+def _chain(error: BaseException | None) -> Iterator[tuple[BaseException, str]]:
+    """The exception and what it was raised from, outward-in, as a traceback shows them."""
+    seen: set[int] = set()
+    relation = "raised"
+    while error is not None and id(error) not in seen and len(seen) < _MAX_CHAIN:
+        seen.add(id(error))
+        yield error, relation
+        if error.__cause__ is not None:
+            error, relation = error.__cause__, "cause"
+        elif error.__suppress_context__:
+            error = None
+        else:
+            error, relation = error.__context__, "context"
+
+
+def _places(traceback: TracebackType | None) -> list[tuple[CodeType, int]]:
+    """(code, line) of each frame, outermost first."""
+    places = []
+    while traceback is not None:
+        places.append((traceback.tb_frame.f_code, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    if len(places) > _MAX_OUTER_FRAMES + _MAX_INNER_FRAMES:
+        return places[:_MAX_OUTER_FRAMES] + places[-_MAX_INNER_FRAMES:]
+    return places
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = "\n".join([str(error), *map(str, getattr(error, "__notes__", ()))])
+    except Exception:  # a __str__ of the program's own
+        return "<the exception's own text cannot be shown>"
+    return text[:_MAX_MESSAGE]
+
+
+def _source_line(file: str, line: int) -> str | None:
+    """A line of a source file as it is now, or None. Not by linecache: that may be the program's own file."""
+    try:
+        with open(file, "rb") as source:
+            text = source.read(_MAX_SOURCE).decode("utf-8", "replace")
+        return text.split("\n")[line - 1].strip()[:_MAX_LINE]
+    except Exception:  # "<stdin>", a zip archive, a line of 0
+        return None
+
+
+def _to_json(value: Any) -> str:
+    """JSON text of plain values. By hand, since the program may have a file that is called `json.py`."""
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        from _json import encode_basestring_ascii  # compiled in
+
+        return encode_basestring_ascii(value.encode("utf-8", "backslashreplace").decode())
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_to_json(k)}:{_to_json(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_to_json, value)) + "]"
+    return str(int(value))
+
+
+# ---------------------------------------------------------------- where exceptions pass
+
+
+def _watch_main_thread(recorder: _Recorder) -> None:
+    previous = sys.excepthook
+    called = []
+
+    def excepthook(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        called.append(True)
+        recorder.record(error, threading.current_thread())
+        previous(kind, error, traceback)
+
+    def at_exit() -> None:
+        # A program that set a hook of its own: the interpreter still notes what ended it.
+        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+        if error is not None and not called:
+            recorder.record(error, threading.main_thread())
+
+    sys.excepthook = excepthook
+    atexit.register(at_exit)
+
+
+def _watch_threads(recorder: _Recorder) -> None:
+    previous = threading.excepthook
+
+    def excepthook(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            recorder.record(args.exc_value, args.thread or threading.current_thread())
+        previous(args)
+
+    threading.excepthook = excepthook
+
+
+def _watch_worker_processes(recorder: _Recorder) -> None:
+    """Reports what ends a multiprocessing worker, which prints its traceback by itself and calls no hook."""
+
+    class Finder:
+        """Adds to `multiprocessing.process` when, and only if, the program imports it."""
+
+        @staticmethod
+        def find_spec(name: str, path: Any = None, target: ModuleType | None = None) -> Any:
+            if name != "multiprocessing.process":
+                return None
+            spec = PathFinder.find_spec(name, path, target)
+            if spec is None or spec.loader is None:
+                return spec
+            load = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                sys.meta_path.remove(Finder)
+                load(module)
+                _wrap_bootstrap(module, recorder)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+            return spec
+
+    sys.meta_path.insert(0, Finder)
+
+
+def _wrap_bootstrap(module: Any, recorder: _Recorder) -> None:
+    bootstrap = getattr(module.BaseProcess, "_bootstrap", None)
+    if bootstrap is None:  # a private name: it may go
+        return
+
+    def recorded_bootstrap(self: Any, *args: Any, **kwargs: Any) -> Any:
+        run = self.run
+
+        def recorded_run() -> None:
+            try:
+                run()
+            except SystemExit:
+                raise
+            except BaseException as error:
+                # Our own frame shall be neither in the record nor in what the worker prints.
+                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+                recorder.record(error, threading.current_thread())
+                raise
+
+        if hasattr(self, "__dict__"):  # not a subclass with slots
+            self.run = recorded_run
+        return bootstrap(self, *args, **kwargs)
+
+    module.BaseProcess._bootstrap = recorded_bootstrap
+
+
+def _enable_faulthandler(recorder: _Recorder) -> None:
+    import _signal  # type: ignore[import-not-found]  # compiled in; `signal` imports enum
+    import faulthandler
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    log = os.open(os.path.join(recorder.folder, "faulthandler.log"), flags, 0o600)
+    faulthandler.enable(log, all_threads=True)
+    if hasattr(_signal, "SIGRTMIN"):
+        number = _signal.SIGRTMIN + _STACK_DUMP_FROM_SIGRTMIN
+        faulthandler.register(number, log, all_threads=True, chain=False)
+
+
+# ---------------------------------------------------------------- start
+
+
+def _load_next_sitecustomize() -> None:
+    """Run the sitecustomize that ours hides (distributions, conda and coverage have one)."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    others = [p for p in sys.path if os.path.abspath(p or os.curdir) != here]
+    spec = PathFinder.find_spec("sitecustomize", others)
+    if spec is None or spec.loader is None:
+        return
+    from importlib.util import module_from_spec
+
+    module = module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+def _install(folder: str) -> None:
+    recorder = _Recorder(folder)
+    watches = (_watch_main_thread, _watch_threads, _watch_worker_processes, _enable_faulthandler)
+    for watch in watches:
+        watch(recorder)
+
+
+try:
+    _load_next_sitecustomize()
+finally:
+    if os.environ.get("AGENT_RUNNER_RECORD_DIR"):
+        try:
+            _install(os.environ["AGENT_RUNNER_RECORD_DIR"])
+        except (
+            Exception
+        ):  # a help, and none may stop the program: a full disk, a folder that is gone
+            os.environ.setdefault(_MAIN_PID, str(os.getpid()))

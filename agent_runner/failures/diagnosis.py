@@ -1,0 +1,152 @@
+"""From evidence to failure: the order in which the witnesses are heard.
+
+1. what the runner or the kernel did and recorded (cancel, memory, disk, output)
+2. the exception hook's record
+3. the clock
+4. the signal
+5. a traceback in the output, standard error before standard output
+6. the last words of the program
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent_runner.failures.draft import Draft, where
+from agent_runner.failures.endings import (
+    bad_results,
+    by_signal,
+    lost,
+    stopped_by_limit,
+    timed_out,
+)
+from agent_runner.failures.evidence import Evidence
+from agent_runner.failures.exceptions import explain_chain
+from agent_runner.failures.last_words import error_without_frames, silent_exit
+from agent_runner.failures.raised import Chain, chain_from_record
+from agent_runner.failures.tracebacks import ending_chain, expand
+from agent_runner.records import Failure, JobExit
+
+
+def diagnose(evidence: Evidence) -> Failure | None:
+    """Return why a job failed, or None when it exited with 0 and its results are usable.
+
+    Never raises, whatever the streams or the record hold, and does a bounded amount of work. The
+    charge is that of a full run; smoke and preflight runs are never charged.
+    """
+    draft = _explain(evidence)
+    return None if draft is None else _in_phase(draft, evidence).finish()
+
+
+def explain_log(
+    text: str,
+    *,
+    returncode: int | None = None,
+    phase: str | None = None,
+    device: str | None = None,
+    root: str = "",
+    editable: tuple[str, ...] = ("experiment.py",),
+) -> Failure:
+    """Return the diagnosis of a saved log: both streams as one text, and the return code if it is known.
+
+    Without a return code a log that ends in a traceback is taken for a failed run's. A log that shows
+    no failure is of kind `unknown`, and says so.
+    """
+    end = JobExit(reason="exited", returncode=returncode) if returncode is not None else None
+    evidence = Evidence(
+        exit=end, stderr=text, phase=phase, device=device, root=root, editable=editable
+    )
+    return _in_phase(_of_log(evidence), evidence).finish()
+
+
+def _in_phase(draft: Draft, evidence: Evidence) -> Draft:
+    """Add the phase to a draft without an exception (one with an exception knows better than a bar)."""
+    return draft if draft.chain else replace(draft, phase=evidence.reached_phase)
+
+
+def _of_log(evidence: Evidence) -> Draft:
+    end = evidence.exit
+    killed = by_signal(evidence, end) if end else None
+    if killed is not None:
+        return killed
+    text = evidence.clean_stderr
+    head_cut_off = text.lstrip().startswith("...")
+    chain = ending_chain(text) or (error_without_frames(text) if head_cut_off else ())
+    if chain:
+        return explain_chain(chain, evidence)
+    draft = silent_exit(evidence, end)
+    if draft.kind != "unknown" or not head_cut_off:
+        return draft
+    note = "The log begins with `...`: its head was cut off, and the cause may have stood there."
+    return replace(
+        draft,
+        message=f"{note} {draft.message}",
+        remedy="Explain the whole log instead of its tail.",
+    )
+
+
+def _explain(evidence: Evidence) -> Draft | None:
+    end = evidence.exit
+    if end is None:
+        chain = _recorded(evidence) or _printed(evidence)
+        return explain_chain(chain, evidence) if chain else lost(evidence)
+    if end.reason == "exited" and end.returncode == 0:
+        return _ended_well(evidence)
+    stopped = stopped_by_limit(evidence, end)
+    if stopped is not None:
+        return stopped
+    recorded = _recorded(evidence)
+    if recorded:
+        return _with_end(explain_chain(recorded, evidence), end)
+    ended = timed_out(evidence, end) or by_signal(evidence, end)
+    if ended is not None:
+        return ended
+    printed = _printed(evidence)
+    return explain_chain(printed, evidence) if printed else silent_exit(evidence, end)
+
+
+def _recorded(evidence: Evidence) -> Chain:
+    """Return the hook's chain. An interrupt counts only when nothing but the program ended the job."""
+    chain = expand(chain_from_record(evidence.exception), evidence.clean_stderr)
+    own_end = evidence.exit is None or (
+        evidence.exit.reason == "exited" and evidence.ended_by is None
+    )
+    if chain and chain[0].is_interrupt and not own_end:
+        return ()
+    return chain
+
+
+def _printed(evidence: Evidence) -> Chain:
+    return ending_chain(evidence.clean_stderr) or ending_chain(evidence.clean_stdout)
+
+
+def _ended_well(evidence: Evidence) -> Draft | None:
+    """Explain return code 0: nothing is wrong unless the results are; then a lost exception is why."""
+    problem = bad_results(evidence)
+    if problem is None:
+        return None
+    chain = _recorded(evidence) or _printed(evidence)
+    if not chain:
+        return problem
+    cause = explain_chain(chain, evidence)
+    if problem.kind == "results_invalid":  # it did write them: the exception may have been harmless
+        note = f"an exception was printed before: {cause.exception_type} at {where(cause.location)}"
+        return replace(problem, evidence=(note, *problem.evidence))
+    message = (
+        f"{cause.exception_type}: {cause.message}\nThe program went on after this exception (caught, or in "
+        f"a thread or child process) and ended with code 0. {problem.message}"
+    )
+    remedy = (
+        f"{cause.remedy} Let exceptions end the program: take out the `except` that hides this one."
+    )
+    return replace(
+        cause, kind="swallowed_exception", priced_as=cause.kind, message=message, remedy=remedy
+    )
+
+
+def _with_end(draft: Draft, end: JobExit) -> Draft:
+    """Say that the clock ended a program whose exception had already stopped its work."""
+    if end.reason not in ("timeout", "no_output"):
+        return draft
+    note = f"the program then hung until the runner ended it ({end.reason}, {end.seconds:.0f} s)"
+    return replace(draft, evidence=(*draft.evidence, note))

@@ -1,0 +1,224 @@
+"""A failure without an exception: limits, signals, the kernel, results that are no good."""
+
+from __future__ import annotations
+
+from agent_runner.failures.draft import Draft, where
+from agent_runner.failures.evidence import MODEL_LOAD, Evidence
+from agent_runner.failures.last_words import machine_words
+from agent_runner.failures.status import (
+    gib,
+    in_phase,
+    last_signs,
+    memory_allowed,
+    stack_place,
+    status,
+)
+from agent_runner.records import JobExit
+
+_FROM_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"})
+_CRASHES = frozenset({"SIGSEGV", "SIGBUS"})
+_NEAR_LIMIT, _FAR_FROM_LIMIT = 0.9, 0.4
+_BY_KERNEL = "killed by the kernel, which ran out of memory,"
+_LIKELY = "killed (SIGKILL), most likely by the kernel for memory,"
+_MEMORY_REMEDY_LOAD = (
+    "Nothing in the edit caused this, so do not change the method. Use a smaller model or a machine "
+    "with more memory; the template's fallback models are made for this case."
+)
+_MEMORY_REMEDY = (
+    "Use less host memory{at}: smaller batches, no list that keeps every step's tensors, activations "
+    "in half precision, fewer data-loader workers."
+)
+
+
+def stopped_by_limit(evidence: Evidence, end: JobExit) -> Draft | None:
+    """Explain an end that the runner or the kernel decided and recorded; None for any other."""
+    if end.reason == "cancelled":
+        started = end.returncode is not None or end.signal is not None
+        return Draft(
+            "cancelled",
+            "The run was cancelled." if started else "The run was cancelled before it started.",
+            "Send the proposal again if its result is still wanted.",
+            "" if started else "before start",
+            evidence=status(evidence),
+        )
+    if end.reason == "not_started":
+        return Draft(
+            "not_started",
+            f"The experiment could not be started: {end.message or 'no reason was recorded'}",
+            "Nothing in the edit caused this: an operator has to look at the command and the machine.",
+        )
+    if end.reason in ("output", "disk"):
+        return _too_much(evidence, end)
+    by_kernel = end.reason == "exited" and evidence.ended_by == "SIGKILL" and end.oom_kills > 0
+    if end.reason == "memory" or by_kernel:
+        stopped = "stopped at its memory limit" if end.reason == "memory" else _BY_KERNEL
+        return _out_of_memory(evidence, stopped)
+    return None
+
+
+def timed_out(evidence: Evidence, end: JobExit) -> Draft | None:
+    """Explain an end by the clock, with the line that was running where a stack dump tells it."""
+    limits = evidence.limits
+    location = stack_place(evidence)
+    at = f" It was at {where(location)}." if location else ""
+    phase = in_phase(evidence)
+    if end.reason == "timeout":
+        limit = f"its limit of {limits.time_s:g} s" if limits else "its time limit"
+        message = f"The run was stopped{phase} after {end.seconds:.0f} s, at {limit}.{at}"
+        remedy = (
+            "Make the run shorter: fewer steps or a smaller dictionary, no Python loop over tokens or "
+            "features where one tensor operation does it, no `.item()` or print in the inner loop."
+        )
+        kind = "timeout"
+    elif end.reason == "no_output":
+        quiet = (
+            f" for {limits.no_output_s:g} s" if limits and limits.no_output_s else " for too long"
+        )
+        message = (
+            f"The run was stopped{phase} after {end.seconds:.0f} s: it printed nothing{quiet}.{at}"
+        )
+        remedy = (
+            "Look for a loop that does not end or a wait (a lock, a queue, a download) at the line "
+            "named. If the work is only slow, print progress now and then."
+        )
+        kind = "no_output_timeout"
+    else:
+        return None
+    return Draft(
+        kind,
+        message,
+        remedy,
+        location=location,
+        evidence=last_signs(evidence),
+    )
+
+
+def by_signal(evidence: Evidence, end: JobExit) -> Draft | None:
+    """Explain an end by a signal that the runner did not send; None when there was none."""
+    name = evidence.ended_by
+    if name is None:
+        return None
+    known_by = _likely_memory(evidence, end) if name == "SIGKILL" else None
+    if known_by is not None:
+        return _out_of_memory(evidence, _LIKELY, known_by)
+    printed = machine_words(evidence) if name == "SIGABRT" else None
+    if printed is not None:
+        return printed
+    location = stack_place(evidence)
+    at = f" at {where(location)}" if location else ""
+    lines = last_signs(evidence)
+    if name in _CRASHES:
+        return Draft(
+            "segfault",
+            f"The interpreter crashed ({name}){at}: compiled code touched memory it does not own.",
+            "Look for wrong sizes or dtypes handed to compiled code (ctypes, `as_strided`, custom "
+            "kernels, very deep recursion) near the line named, and use plain torch operations.",
+            location=location,
+            evidence=lines,
+        )
+    if name in _FROM_OUTSIDE:
+        return Draft(
+            "killed_by_signal",
+            f"The run was killed by {name}{in_phase(evidence)}; the runner did not send it, and who "
+            "did is not known. No out-of-memory kill was counted.",
+            "Nothing shows that the edit caused this. Send the same proposal again; if it returns, "
+            "look at the memory the run uses.",
+            "outside",
+            location=location,
+            evidence=lines,
+        )
+    return Draft(
+        "killed_by_signal",
+        f"The run was ended by {name}{at}{in_phase(evidence)}.",
+        "The program or a library it calls aborted itself: read the last lines it printed and mend "
+        "what they name.",
+        location=location,
+        evidence=lines,
+    )
+
+
+def bad_results(evidence: Evidence) -> Draft | None:
+    """Explain a program that ended well and left no usable results; None when they are usable."""
+    problem = evidence.results_problem
+    if problem is None or problem.severity != "error":
+        return None
+    remedies = {
+        "results_missing": "Write `final_info.json` into the folder given as --out_dir on every way out "
+        "of the program; the template's harness does so when `main` is left as it is.",
+        "results_stale": "Write the results anew in this run: do not read, copy or keep an earlier "
+        "run's `final_info.json`.",
+    }
+    invalid = (
+        "Correct what is written to `final_info.json`: every metric a plain finite number. A NaN comes "
+        "from the training or the metric itself, so mend it there; do not replace it by a constant."
+    )
+    kind = (
+        problem.kind if problem.kind in ("results_missing", "results_stale") else "results_invalid"
+    )
+    return Draft(
+        kind,
+        problem.message or f"The results cannot be used ({problem.kind}).",
+        remedies.get(kind, invalid),
+        evidence=last_signs(evidence),
+    )
+
+
+def lost(evidence: Evidence) -> Draft:
+    """Explain a job whose end nobody saw."""
+    return Draft(
+        "worker_lost",
+        f"Nobody saw the run end{in_phase(evidence)}: the machine or the process that watched it "
+        "went away.",
+        "Nothing in the edit caused this. Send the same proposal again.",
+        evidence=last_signs(evidence),
+    )
+
+
+def _likely_memory(evidence: Evidence, end: JobExit) -> str | None:
+    """Return why an uncounted SIGKILL was most likely for memory; None when nothing points to it."""
+    allowed, peak = memory_allowed(evidence), end.peak_memory_bytes
+    if allowed and peak and peak >= _NEAR_LIMIT * allowed:
+        return " No kill was counted, but it had used nearly all it could."
+    if allowed and peak and peak < _FAR_FROM_LIMIT * allowed:
+        return None
+    on_gpu = (evidence.used_device or "cpu").startswith("cuda")
+    if evidence.reached_phase == MODEL_LOAD and not on_gpu:
+        return " No kill was counted, but so ends a model that does not fit into host memory."
+    return None
+
+
+def _out_of_memory(evidence: Evidence, cause: str, known_by: str = "") -> Draft:
+    end, allowed = evidence.exit, memory_allowed(evidence)
+    loading = evidence.reached_phase == MODEL_LOAD
+    needed = ""
+    if end is not None and end.peak_memory_bytes:
+        needed = f" It had reached {gib(end.peak_memory_bytes)}"
+        needed += f" of the {gib(allowed)} it could use." if allowed else "."
+    elif allowed:
+        needed = f" It could use {gib(allowed)}."
+    model = f" The model was {evidence.model.granted}." if evidence.model and loading else ""
+    device = f" on {evidence.used_device}" if evidence.used_device else ""
+    location = stack_place(evidence)
+    remedy = _MEMORY_REMEDY.format(at=f" at {where(location)}" if location else "")
+    return Draft(
+        "host_out_of_memory",
+        f"The run was {cause}{in_phase(evidence)}{device}.{needed}{model}{known_by}",
+        _MEMORY_REMEDY_LOAD if loading else remedy,
+        "model load" if loading else "",
+        location=location,
+        evidence=last_signs(evidence),
+    )
+
+
+def _too_much(evidence: Evidence, end: JobExit) -> Draft:
+    limits = evidence.limits
+    if end.reason == "output":
+        limit = f" of {gib(limits.output_bytes)}" if limits else ""
+        kind, message = "output_limit", f"The run printed more than its limit{limit}"
+        remedy = "Print a line every few hundred steps, not every step, and no whole tensors."
+    else:
+        limit = f" of {limits.disk_mb} MB" if limits and limits.disk_mb else ""
+        kind, message = "disk_limit", f"The run wrote more to disk than its limit{limit}"
+        remedy = "Save fewer or smaller files: no checkpoint per step, no raw activations."
+    message += f"{in_phase(evidence)}. {end.message}".rstrip()
+    return Draft(kind, message, remedy, evidence=last_signs(evidence))

@@ -1,0 +1,1 @@
+"""Renderings of the normal form, one module per family of wire formats. Each is a pure function."""

@@ -1,0 +1,406 @@
+"""The way of one proposal: apply, validate, admit, execute, settle, observe.
+
+Each step either passes (None) or is where the proposal ends (`Ending`). What an ending means for budget
+and for the agent is decided in one place, `conclude`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from agent_runner import models
+from agent_runner.edits import apply_to_directory
+from agent_runner.ledger import RunRow
+from agent_runner.paths import read_json, read_text, write_atomic, write_json
+from agent_runner.records import (
+    Budget,
+    Failure,
+    Idea,
+    Limits,
+    Observation,
+    Outcome,
+    Problem,
+    RunResult,
+    Stage,
+    Step,
+)
+from agent_runner.results import read_results
+from agent_runner.service import telling
+from agent_runner.service.baselines import degenerate, ensure_baseline
+from agent_runner.service.jobs import JobRequest, Progress, explain, read_events, wait
+from agent_runner.service.runs import (
+    RunSpec,
+    charge,
+    execute,
+    grant_environment,
+    shown_output,
+    stored_result,
+)
+from agent_runner.service.workspace import Workspace
+from agent_runner.validation import check_contract, check_static
+
+# Refusals that may have another answer the next time, for the same code.
+_NOT_THE_CODES_DOING = {"model_unavailable", "lost", "not_started", "cancelled"}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where a proposal ended. `tell` writes the agent's message, given the budget after it."""
+
+    stage: Stage
+    reason: str
+    tell: Callable[[Budget], str]
+    problems: tuple[Problem, ...] = ()
+    accepted: bool = False
+    charged: bool = False
+    run: RunResult | None = None
+
+
+@dataclass
+class Proposal:
+    """One proposal on its way. Held under the idea's lock from start to end."""
+
+    workspace: Workspace
+    idea: Idea
+    attempt: int
+    reply: str
+    progress: Progress
+    parent: str = ""  # the commit this proposal's edit starts from
+    commit: str = ""
+    tree: str | None = None
+    warnings: list[Problem] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._paths = self.workspace.paths(self.idea)
+        self._records = self._paths.attempt(self.attempt)
+        self._repository = self.workspace.repository
+        self._editable = self.idea.template.editable
+
+    def observe(self) -> Observation:
+        """Take every step until one ends the proposal, then settle it."""
+        write_atomic(self._records.reply, self.reply.encode("utf-8", errors="surrogatepass"))
+        steps = (
+            self._has_budget,
+            self._apply,
+            self._is_new,
+            self._validate,
+            self._has_model,
+            self._has_baseline,
+            self._preflight,
+            self._smoke,
+        )
+        for step in steps:
+            ending = step()
+            if ending is not None:
+                return conclude(self, ending)
+        return conclude(self, self._run())
+
+    # ------------------------------------------------------------ admit, before any work
+
+    def _has_budget(self) -> Ending | None:
+        state = self.workspace.ledger.budget(self.idea.id)
+        if state.left <= 0:
+            return _out_of_budget()
+        if state.attempts_left <= 0:
+            message = (
+                "Nothing was changed: this idea has used up its proposals that cost nothing "
+                f"({state.max_runs} runs allow {3 * state.max_runs} of them), although "
+                f"{state.left} runs are left."
+            )
+            return _refused(
+                Stage.ADMIT, "attempts_exhausted", message, "no uncharged attempts left"
+            )
+        return None
+
+    # ------------------------------------------------------------ apply
+
+    def _apply(self) -> Ending | None:
+        self.progress("apply", "")
+        self._undo_strays()
+        outcome = apply_to_directory(self.reply, self._paths.worktree, self._editable)
+        if not outcome.applied:
+            problems = tuple(
+                Problem(kind=p.kind, message=p.message, path=p.path, line=p.line, block=p.block)
+                for p in outcome.problems
+            )
+            return Ending(
+                Stage.APPLY,
+                f"the edit was refused ({outcome.kind})",
+                lambda budget: f"{outcome.message}\n\n{telling.budget_line(budget)}",
+                problems,
+            )
+        self.parent = self._repository.head(self.idea.id)
+        self.commit, self.tree = self._repository.commit_attempt(
+            self.idea.id, self.attempt, self._editable
+        )
+        write_atomic(self._records.diff, self._repository.diff(self.parent, self.commit).encode())
+        return None
+
+    def _undo_strays(self) -> None:
+        """Put back what a run, or an interrupted attempt, changed behind the runner's back."""
+        changed = self._repository.changed_files(self.idea.id)
+        if changed:
+            head = self._repository.head(self.idea.id)
+            self._repository.restore(self.idea.id, head, changed)
+            self.warnings.append(
+                Problem(
+                    kind="files_restored",
+                    message=f"files had been changed outside of any proposal and were put back: "
+                    f"{', '.join(changed[:10])}",
+                    severity="warning",
+                )
+            )
+
+    # ------------------------------------------------------------ validate
+
+    def _is_new(self) -> Ending | None:
+        """Code that this idea has run, or that was found faulty, is answered from the record."""
+        if self.tree == self.idea.base_tree:
+            return self._already_run(ensure_baseline(self.workspace, self.idea, self.progress))
+        for row in self.workspace.ledger.runs(self.idea.id):
+            if row.tree == self.tree and _stands(row):
+                result = stored_result(self._paths.run(row.number))
+                if result is not None:
+                    return self._already_run(result)
+        for earlier in self.workspace.ledger.attempts(self.idea.id):
+            if earlier.tree == self.tree and earlier.stage == Stage.VALIDATE:
+                return self._already_refused(earlier.number)
+        return None
+
+    def _already_run(self, run: RunResult) -> Ending:
+        problem = Problem(
+            kind="already_run", message=f"this code was already run as run_{run.index}"
+        )
+        return Ending(
+            Stage.VALIDATE,
+            problem.message,
+            lambda budget: telling.already_run(run, budget),
+            (problem,),
+            run=run,
+        )
+
+    def _already_refused(self, attempt: int) -> Ending | None:
+        stored = read_json(self._paths.attempt(attempt).observation)
+        if stored is None:
+            return None
+        problems = Observation.model_validate(stored).problems
+        if any(problem.kind in _NOT_THE_CODES_DOING for problem in problems):
+            return None
+        same = Problem(
+            kind="already_refused",
+            message=f"this is exactly the code of attempt {attempt}, which was refused before its run:",
+        )
+        return _refused_for((same, *problems), f"the same code as attempt {attempt}")
+
+    def _validate(self) -> Ending | None:
+        self.progress("validate", "")
+        texts = {name: read_text(self._paths.worktree / name) for name in self._editable}
+        problems = check_static(texts)
+        for name, text in texts.items():
+            if name.endswith(".py"):
+                problems += check_contract(name, self._repository.show(self.parent, name), text)
+        if problems:
+            return _refused_for(tuple(problems), "a fault was found before the run")
+        return None
+
+    def _has_model(self) -> Ending | None:
+        template = self.idea.template
+        if not template.models or self.workspace.model_grants(self.idea):
+            return None
+        machine = models.Machine.here(network=template.resources.network)
+        reasons = models.obstacles(template.models, self._paths.worktree, machine)
+        listing = "\n".join(f"- {name}: {reason}" for name, reason in reasons.items())
+        message = (
+            f"Your edit was applied, but none of the template's models can be used:\n{listing}"
+        )
+        return _refused(Stage.VALIDATE, "model_unavailable", message, "no model can be used here")
+
+    def _has_baseline(self) -> Ending | None:
+        baseline = ensure_baseline(self.workspace, self.idea, self.progress)
+        if degenerate(self.workspace, self.idea):
+            reasons = "\n".join(f"- {f.code}: {f.message}" for f in baseline.findings)
+            message = (
+                "Your edit was applied, but nothing can be compared with this idea's baseline, so no run "
+                f"was started. The template has to be mended first:\n{reasons}"
+            )
+            return _refused(
+                Stage.ADMIT, "baseline_degenerate", message, "the baseline is degenerate"
+            )
+        return None
+
+    def _preflight(self) -> Ending | None:
+        step = self.idea.template.preflight
+        return self._check("preflight", "the preflight check", step, Limits()) if step else None
+
+    def _smoke(self) -> Ending | None:
+        step = self.idea.template.smoke
+        if step is None:
+            return None
+        return self._check("smoke", "a smoke run on tiny settings", step, self.idea.template.limits)
+
+    def _check(self, name: str, words: str, step: Step, limits: Limits) -> Ending | None:
+        """Run a check of the template's; its failure is diagnosed like any other and costs nothing."""
+        self.progress(name, step.command)
+        records = self._records.step(name)
+        out_dir = records.folder.absolute() / "out"
+        grants = self.workspace.model_grants(self.idea)
+        request = JobRequest(
+            job_id=f"{self.idea.id}/attempt_{self.attempt}/{name}",
+            command=step.command,
+            out_dir=str(out_dir),
+            worktree=self._paths.worktree,
+            records=records,
+            limits=limits.model_copy(update={"time_s": step.time_s}),
+            environment={**step.env, **grant_environment(grants)},
+        )
+        job = self.workspace.jobs.start(request, network=self.idea.template.resources.network)
+        ended = wait(job, records, name, self.progress)
+        self.warnings += read_events(records).warnings
+        writes_results = "{out_dir}" in step.command
+        failure = explain(
+            ended,
+            records,
+            worktree=self._paths.worktree,
+            template=self.idea.template,
+            limits=request.limits,
+            results_problem=read_results(out_dir, not_before_ns=None).problem
+            if writes_results
+            else None,
+            free_memory=models.available_memory(),
+        )
+        if failure is None:
+            return None
+        return self._faulty(words, failure)
+
+    def _faulty(self, step: str, failure: Failure) -> Ending:
+        reason = f"{step} found the fault before the run"
+        failure = failure.model_copy(update={"charged": False, "charged_reason": reason})
+        place = failure.location
+        problem = Problem(
+            kind=failure.kind,
+            message=failure.message,
+            path=place.file if place else None,
+            line=place.line if place else None,
+        )
+        return Ending(
+            Stage.VALIDATE,
+            reason,
+            lambda budget: telling.check_failure(step, failure, self.commit, budget),
+            (problem,),
+        )
+
+    # ------------------------------------------------------------ admit and execute
+
+    def _run(self) -> Ending:
+        assert self.tree is not None  # set by _apply, which every way here has passed
+        index = self.workspace.ledger.reserve_run(
+            self.idea.id, attempt=self.attempt, tree=self.tree, commit=self.commit
+        )
+        if index is None:
+            return _out_of_budget()
+        self._repository.set_run_ref(self.idea.id, index, self.commit)
+        return ending_of(self, execute(self.workspace, self.run_spec(index), self.progress))
+
+    def run_spec(self, index: int) -> RunSpec:
+        assert self.tree is not None
+        baseline = self._paths.run(0)
+        return RunSpec(
+            idea=self.idea,
+            index=index,
+            commit=self.commit,
+            tree=self.tree,
+            worktree=self._paths.worktree,
+            records=self._paths.run(index),
+            grants=self.workspace.model_grants(self.idea),
+            baseline=stored_result(baseline),
+            baseline_info=read_json(baseline.final_info),
+        )
+
+
+def ending_of(proposal: Proposal, run: RunResult) -> Ending:
+    """The ending of a proposal whose run has ended. Settles the reservation: spent, or refunded."""
+    workspace, idea = proposal.workspace, proposal.idea
+    charged, reason = charge(run)
+    workspace.ledger.settle_run(
+        idea.id, run.index, charged=charged, outcome=run.outcome, reason=reason
+    )
+    problems: tuple[Problem, ...] = ()
+    if run.failure is not None:
+        place = run.failure.location
+        problems = (
+            Problem(
+                kind=run.failure.kind,
+                message=run.failure.message,
+                path=place.file if place else None,
+                line=place.line if place else None,
+            ),
+        )
+    warnings = tuple(proposal.warnings)
+    output = shown_output(workspace.paths(idea).run(run.index))
+    return Ending(
+        Stage.DONE if run.outcome is Outcome.SUCCEEDED else Stage.EXECUTE,
+        reason,
+        lambda budget: telling.run_report(run, warnings, budget, output),
+        problems,
+        accepted=run.outcome is not Outcome.NOT_STARTED,
+        charged=charged,
+        run=run,
+    )
+
+
+def conclude(proposal: Proposal, ending: Ending) -> Observation:
+    """Settle the attempt in the ledger, add the exchange to the history, and store the Observation."""
+    workspace, idea = proposal.workspace, proposal.idea
+    paths = workspace.paths(idea)
+    records = paths.attempt(proposal.attempt)
+    workspace.ledger.settle_attempt(
+        idea.id,
+        proposal.attempt,
+        stage=ending.stage,
+        charged=ending.charged,
+        reason=ending.reason,
+        tree=proposal.tree,
+    )
+    budget = workspace.budget(idea, charged=ending.charged, reason=ending.reason)
+    message = ending.tell(budget)
+    history = workspace.say(idea, proposal.reply, message, key=f"attempt {proposal.attempt}")
+    run_records = paths.run(ending.run.index) if ending.run else None
+    observation = Observation(
+        idea=idea.id,
+        attempt=proposal.attempt,
+        accepted=ending.accepted,
+        stage=ending.stage,
+        problems=(*ending.problems, *proposal.warnings),
+        run=ending.run,
+        budget=budget,
+        message=message,
+        messages=tuple(history.messages()),
+        links={
+            "diff": str(records.diff) if records.diff.exists() else None,
+            "logs": str(run_records.folder) if run_records else None,
+            "records": str(records.folder),
+            "worktree": str(paths.worktree),
+            "review": None,
+        },
+    )
+    write_json(records.observation, observation)
+    return observation
+
+
+def _stands(row: RunRow) -> bool:
+    """A refunded run was not the code's doing: the same code may run again."""
+    return row.state == "spent"
+
+
+def _out_of_budget() -> Ending:
+    message = "Nothing was changed: the run budget of this idea is used up. Its results stand."
+    return _refused(Stage.ADMIT, "budget_exhausted", message, "no runs left")
+
+
+def _refused(stage: Stage, kind: str, message: str, reason: str) -> Ending:
+    return _refused_for((Problem(kind=kind, message=message),), reason, stage)
+
+
+def _refused_for(problems: Sequence[Problem], reason: str, stage: Stage = Stage.VALIDATE) -> Ending:
+    return Ending(stage, reason, lambda budget: telling.refusal(problems, budget), tuple(problems))

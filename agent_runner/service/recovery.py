@@ -1,0 +1,87 @@
+"""Taking up what an earlier server process left unfinished. Runs under the idea's lock, and is repeatable.
+
+Holding the lock proves that no living process works on the idea; a run itself may well still be going
+on, under its own supervisor.
+"""
+
+from __future__ import annotations
+
+from agent_runner.ledger import RunRow
+from agent_runner.paths import read_json, read_text
+from agent_runner.records import Idea, Observation, Outcome, Problem, Stage
+from agent_runner.service import telling
+from agent_runner.service.jobs import Progress, wait
+from agent_runner.service.proposals import Ending, Proposal, conclude, ending_of
+from agent_runner.service.runs import conclude as conclude_run
+from agent_runner.service.runs import stored_result
+from agent_runner.service.workspace import Workspace
+
+
+def recover(
+    workspace: Workspace, idea: Idea, progress: Progress, *, retried_key: str | None = None
+) -> None:
+    """Settle every attempt of the idea that has no stored Observation.
+
+    An attempt that is just being repeated under its idempotency key, and of which no run was reserved, is
+    left open: the caller takes it from the start.
+    """
+    runs = {row.attempt: row for row in workspace.ledger.runs(idea.id) if row.attempt is not None}
+    paths = workspace.paths(idea)
+    for attempt in workspace.ledger.attempts(idea.id):
+        records = paths.attempt(attempt.number)
+        if attempt.stage is not None and records.observation.exists():
+            continue
+        progress("recover", f"attempt {attempt.number}")
+        row = runs.get(attempt.number)
+        if row is None and attempt.stage is None:
+            workspace.repository.undo_attempt(idea.id, attempt.number)
+            if attempt.key is not None and attempt.key == retried_key:
+                continue
+        proposal = Proposal(
+            workspace,
+            idea,
+            attempt.number,
+            read_text(records.reply),
+            progress,
+            commit=row.commit if row else "",
+            tree=row.tree if row else attempt.tree,
+        )
+        ending = _interrupted() if row is None else _finish_run(proposal, row)
+        conclude(proposal, ending)
+
+
+def stored_observation(workspace: Workspace, idea: Idea, attempt: int) -> Observation:
+    """The Observation an attempt was answered with. `recover` has made sure that there is one."""
+    stored = read_json(workspace.paths(idea).attempt(attempt).observation)
+    return Observation.model_validate(stored)
+
+
+def _interrupted() -> Ending:
+    """No run was reserved, and what was half done has been undone."""
+    problem = Problem(
+        kind="interrupted",
+        message="The runner was stopped while it worked on this proposal, before any run was started. "
+        "Nothing was charged; send the proposal again.",
+    )
+    return Ending(
+        Stage.APPLY,
+        "the runner was stopped before a run was started",
+        lambda budget: telling.refusal((problem,), budget),
+        (problem,),
+    )
+
+
+def _finish_run(proposal: Proposal, row: RunRow) -> Ending:
+    """Adopt a living run, or conclude a finished one from its records."""
+    workspace, idea = proposal.workspace, proposal.idea
+    records = workspace.paths(idea).run(row.number)
+    result = stored_result(records)
+    if result is None:
+        job = workspace.jobs.attach(records)
+        ended = wait(job, records, f"run_{row.number}", proposal.progress)
+        result = conclude_run(workspace, proposal.run_spec(row.number), ended)
+    if result.outcome is Outcome.NOT_STARTED:
+        proposal.warnings.append(
+            Problem(kind="not_started", message="the run never started", severity="warning")
+        )
+    return ending_of(proposal, result)

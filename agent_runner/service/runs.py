@@ -1,0 +1,211 @@
+"""One run of an experiment, from its start to its record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent_runner import models
+from agent_runner.failures import clean_output
+from agent_runner.paths import JobPaths, read_json, read_text, write_atomic, write_json
+from agent_runner.records import (
+    Comparison,
+    Finding,
+    Idea,
+    JobExit,
+    ModelUse,
+    Outcome,
+    ResourceUse,
+    RunResult,
+    Sandbox,
+)
+from agent_runner.results import check_results, compare, flat_metrics, read_results
+from agent_runner.service.jobs import JobRequest, Progress, explain, read_events, wait
+from agent_runner.service.workspace import Workspace
+
+# Signals by which a program ends itself; every other one was sent to it.
+_CRASH_SIGNALS = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP"}
+
+# Findings by which a run's numbers were measured in another way than the baseline's.
+_OTHER_MEASUREMENT = {"reference-moved", "config-differs"}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Where one run happens and what it is compared with."""
+
+    idea: Idea
+    index: int
+    commit: str
+    tree: str
+    worktree: Path
+    records: JobPaths
+    grants: dict[str, ModelUse]
+    baseline: RunResult | None = None
+    baseline_info: dict[str, Any] | None = None
+
+    @property
+    def out_dir(self) -> Path:
+        return self.worktree / f"run_{self.index}"
+
+
+def execute(workspace: Workspace, spec: RunSpec, progress: Progress) -> RunResult:
+    """Start the experiment, wait for the end of its whole process tree, and record what came of it."""
+    _set_aside(spec.out_dir)
+    template = spec.idea.template
+    command = template.command.format(out_dir=f"run_{spec.index}")
+    label = f"run_{spec.index}" if spec.index else "baseline"
+    progress(label, command)
+    request = JobRequest(
+        job_id=f"{spec.idea.id}/run_{spec.index}",
+        command=template.command,
+        out_dir=f"run_{spec.index}",
+        worktree=spec.worktree,
+        records=spec.records,
+        limits=template.limits,
+        environment=grant_environment(spec.grants),
+    )
+    job = workspace.jobs.start(request, network=template.resources.network)
+    ended = wait(job, spec.records, label, progress)
+    return conclude(workspace, spec, ended)
+
+
+def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
+    """Turn what a finished job left behind into a RunResult, and store it. Repeatable."""
+    template = spec.idea.template
+    events = read_events(spec.records)
+    results = read_results(spec.out_dir, not_before_ns=_start_ns(spec.records))
+    failure = explain(
+        ended,
+        spec.records,
+        worktree=spec.worktree,
+        template=template,
+        limits=template.limits,
+        results_problem=results.problem,
+        free_memory=models.available_memory(),
+    )
+    info = results.info if failure is None else None
+    metrics = flat_metrics(info) if info is not None else {}
+    findings = check_results(info, spec.baseline_info) if info is not None else ()
+    comparison, apart = _compare(metrics, events.model, spec.baseline)
+    if any(finding.code in _OTHER_MEASUREMENT for finding in findings):
+        comparison = None
+    result = RunResult(
+        index=spec.index,
+        outcome=outcome_of(ended, failed=failure is not None),
+        returncode=ended.returncode,
+        signal=ended.signal,
+        seconds=round(ended.seconds, 3),
+        phase=events.phase,
+        commit=spec.commit,
+        tree=spec.tree,
+        diff_stat=workspace.repository.diff_stat(spec.idea.base_commit, spec.commit),
+        metrics=metrics,
+        comparison=comparison,
+        findings=(*findings, *apart),
+        failure=failure,
+        model=events.model,
+        resources=ResourceUse(
+            peak_memory_bytes=ended.peak_memory_bytes,
+            output_bytes=ended.stdout_bytes + ended.stderr_bytes,
+            dropped_bytes=ended.dropped_bytes,
+        ),
+        sandbox=Sandbox(level="L0"),
+        environment={
+            "interpreter": str(workspace.jobs.interpreter),
+            "device": events.device,
+            "results_sha256": results.sha256,
+        },
+    )
+    if info is not None:
+        write_atomic(spec.records.final_info, json.dumps(info, indent=2).encode() + b"\n")
+    write_json(spec.records.result, result)
+    return result
+
+
+def outcome_of(ended: JobExit, *, failed: bool) -> Outcome:
+    """The end of a job in one word."""
+    by_runner = {
+        "timeout": Outcome.TIMED_OUT,
+        "no_output": Outcome.TIMED_OUT,
+        "cancelled": Outcome.CANCELLED,
+        "lost": Outcome.LOST,
+        "not_started": Outcome.NOT_STARTED,
+    }
+    if ended.reason in by_runner:
+        return by_runner[ended.reason]
+    if ended.reason == "exited" and ended.signal and ended.signal not in _CRASH_SIGNALS:
+        return Outcome.KILLED
+    return Outcome.FAILED if failed else Outcome.SUCCEEDED
+
+
+def charge(run: RunResult) -> tuple[bool, str]:
+    """Whether a finished run uses budget, and why."""
+    if run.outcome is Outcome.SUCCEEDED:
+        return True, f"run_{run.index} ran to its end"
+    if run.outcome is Outcome.CANCELLED:
+        return True, f"run_{run.index} was cancelled after it had started"
+    if run.failure is not None:
+        return run.failure.charged, run.failure.charged_reason
+    return False, f"run_{run.index} {run.outcome}"
+
+
+def shown_output(records: JobPaths) -> str:
+    """Both streams of a failed run as an agent may read them: stdout, then stderr, cleaned."""
+    streams = (("stdout", read_text(records.stdout)), ("stderr", read_text(records.stderr)))
+    return "\n".join(f"[{name}]\n{clean_output(text)}" for name, text in streams if text.strip())
+
+
+def grant_environment(grants: dict[str, ModelUse]) -> dict[str, str]:
+    """How the template's harness learns which model each name stands for."""
+    if not grants:
+        return {}
+    answers = {name: {"granted": use.granted, "reason": use.reason} for name, use in grants.items()}
+    return {"AGENT_RUNNER_MODELS": json.dumps(answers)}
+
+
+def _compare(
+    metrics: dict[str, float], model: ModelUse | None, baseline: RunResult | None
+) -> tuple[Comparison | None, tuple[Finding, ...]]:
+    """Compare within one fingerprint only: another language model is another baseline."""
+    if not metrics or baseline is None or not baseline.metrics:
+        return None, ()
+    ours, theirs = (use.granted if use else None for use in (model, baseline.model))
+    if ours != theirs:
+        return None, (
+            Finding(
+                severity="warn",
+                code="not-comparable",
+                message=f"this run used {ours}, the baseline {theirs}: their numbers are not compared",
+            ),
+        )
+    return compare(metrics, baseline.metrics, "run_0"), ()
+
+
+def _set_aside(out_dir: Path) -> None:
+    """A run starts with no output folder; what stands there is kept under another name."""
+    if out_dir.exists() or out_dir.is_symlink():
+        out_dir.rename(out_dir.with_name(f"{out_dir.name}.before-{time.time_ns()}"))
+
+
+def _start_ns(records: JobPaths) -> int | None:
+    """When the job's record folder got its spec: results older than that are not this run's."""
+    try:
+        return (records.folder / "spec.json").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def copy_records(source: JobPaths, target: JobPaths) -> None:
+    """Give an idea its own copy of a shared baseline's record."""
+    if not target.folder.exists():
+        shutil.copytree(source.folder, target.folder, symlinks=True)
+
+
+def stored_result(records: JobPaths) -> RunResult | None:
+    stored = read_json(records.result)
+    return RunResult.model_validate(stored) if stored is not None else None

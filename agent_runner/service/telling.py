@@ -1,0 +1,215 @@
+"""The words an agent reads: the task at the start, and one message after each proposal. Pure text.
+
+Every message says what happened, why, what to do next, and whether it cost a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agent_runner.history import fence_output
+from agent_runner.records import (
+    Budget,
+    Failure,
+    Finding,
+    Idea,
+    ModelUse,
+    Outcome,
+    Problem,
+    RunResult,
+)
+
+_MAX_FILE_CHARACTERS = 120_000
+_MAX_METRICS = 40
+
+_FORM = """\
+Name the file on a line of its own, then give one block per change; SEARCH must be a copy of whole lines
+of the file as it is now, and must occur there once:
+
+experiment.py
+```python
+<<<<<<< SEARCH
+lines to replace
+=======
+new lines
+>>>>>>> REPLACE
+```
+
+All blocks of one reply are applied together or not at all. An edit that was applied stays applied, also
+when its run fails: your next edit starts from the file as it is then."""
+
+
+def brief(idea: Idea, files: Mapping[str, str]) -> str:
+    """The first user turn: the idea, the rules, the command, and the files as they are."""
+    template = idea.template
+    parts = [f"# Idea: {idea.title}"]
+    if idea.plan.strip():
+        parts.append(idea.plan.strip())
+    parts.append(
+        f"You may use up to {idea.max_runs} runs. After each proposal that passes its checks this is run, "
+        f"with i the number of the run and no further arguments:\n\n"
+        f"    {template.command.format(out_dir='run_i')}\n\n"
+        "It has to write run_i/final_info.json. The baseline (run_0) is made for you and costs nothing."
+    )
+    locked = (
+        f" Locked, and restored before every run: {', '.join(template.locked)}."
+        if template.locked
+        else ""
+    )
+    parts.append(f"You may edit: {', '.join(template.editable)}.{locked}\n\n{_FORM}")
+    parts.append(
+        "A proposal that is refused, or whose fault is found before the run, costs no run. Neither does code "
+        "that was already run: you get the earlier result instead."
+    )
+    parts.extend(f"{name}\n{_fenced(text, name)}" for name, text in files.items())
+    return "\n\n".join(parts)
+
+
+def baseline_note(run: RunResult) -> str:
+    """What the agent is told of the baseline."""
+    if run.outcome is not Outcome.SUCCEEDED:
+        why = f": {run.failure.message}" if run.failure else ""
+        return (
+            f"The baseline (run_0) did not succeed ({run.outcome}){why}\n"
+            "Runs go on without a comparison."
+        )
+    lines = ["Baseline results (run_0):", "", *_metric_lines(run)]
+    lines += _model_lines(run.model) + _finding_lines(run.findings)
+    return "\n".join(lines)
+
+
+def refusal(problems: Sequence[Problem], budget: Budget) -> str:
+    """For a proposal that was not applied, or may not be run, for reasons that are not a failure."""
+    lines = [_problem_line(problem) for problem in problems]
+    return "\n".join([*lines, "", budget_line(budget)])
+
+
+def check_failure(step: str, failure: Failure, commit: str, budget: Budget) -> str:
+    """For a fault found before the run."""
+    opening = f"Your edit was applied (commit {commit[:10]}), but {step} found a fault, so no run was started."
+    closing = "Your edit is still in the file: send an edit that mends it."
+    return "\n\n".join([opening, _failure_text(failure), f"{closing}\n{budget_line(budget)}"])
+
+
+def already_run(run: RunResult, budget: Budget) -> str:
+    """For code that this idea has run before."""
+    name = "the baseline (run_0)" if run.index == 0 else f"run_{run.index}"
+    opening = (
+        f"Nothing was run: with this edit the code is exactly that of {name}, whose result stands. "
+        "Running it again would measure nothing new."
+    )
+    return "\n\n".join([opening, describe_run(run), budget_line(budget)])
+
+
+def run_report(run: RunResult, problems: Sequence[Problem], budget: Budget, output: str) -> str:
+    """For a proposal whose run has ended, well or badly."""
+    parts = [describe_run(run)]
+    if run.failure is not None and output.strip():
+        parts.append("End of its output:\n" + fence_output(output, f"run_{run.index}", 3_000))
+    if problems:
+        parts.append("\n".join(_problem_line(problem) for problem in problems))
+    parts.append(budget_line(budget))
+    return "\n\n".join(parts)
+
+
+def budget_line(budget: Budget) -> str:
+    """One line that ends every message."""
+    charged = "This used one run" if budget.charged else "This used no run"
+    plural = "run is" if budget.left == 1 else "runs are"
+    line = f"{charged}: {budget.reason}. {budget.left} of {budget.max_runs} {plural} left"
+    if budget.attempts_left <= budget.max_runs:
+        line += f", and {budget.attempts_left} more proposals that cost nothing"
+    return line + "."
+
+
+def describe_run(run: RunResult) -> str:
+    """A run in words: how it ended, why, what it measured."""
+    name = "Baseline (run_0)" if run.index == 0 else f"run_{run.index}"
+    lines = [f"{name} {_outcome_words(run)} after {run.seconds:.1f} s (commit {run.commit[:10]})."]
+    lines += _model_lines(run.model)
+    if run.failure is not None:
+        lines += ["", _failure_text(run.failure)]
+    if run.metrics:
+        lines += ["", *_metric_lines(run)]
+    lines += _finding_lines(run.findings)
+    return "\n".join(lines)
+
+
+def _outcome_words(run: RunResult) -> str:
+    words = {
+        Outcome.SUCCEEDED: "succeeded",
+        Outcome.FAILED: "failed",
+        Outcome.TIMED_OUT: "ran out of time",
+        Outcome.CANCELLED: "was cancelled",
+        Outcome.KILLED: f"was killed by {run.signal or 'a signal'}, not by the runner,",
+        Outcome.LOST: "was lost (its supervisor died)",
+        Outcome.NOT_STARTED: "could not be started",
+    }
+    return words[run.outcome]
+
+
+def _metric_lines(run: RunResult) -> list[str]:
+    """A table of metrics, beside the baseline's where there is a comparison."""
+    compared = run.comparison.metrics if run.comparison else {}
+    names = list(run.metrics)[:_MAX_METRICS]
+    width = max(len(name) for name in names)
+    header = f"{'metric':<{width}}  {'value':>10}"
+    if compared:
+        header += f"  {'baseline':>10}  {'difference':>10}"
+    lines = [header]
+    for name in names:
+        line = f"{name:<{width}}  {run.metrics[name]:>10.4g}"
+        if name in compared:
+            pair = compared[name]
+            line += f"  {pair.baseline:>10.4g}  {pair.difference:>+10.4g}"
+            if pair.noise_units is not None:
+                line += f"  ({pair.noise_units:+.1f} x noise)"
+        lines.append(line)
+    if len(run.metrics) > len(names):
+        lines.append(f"... and {len(run.metrics) - len(names)} more in final_info.json")
+    return lines
+
+
+def _model_lines(model: ModelUse | None) -> list[str]:
+    if model is None:
+        return []
+    if model.requested == model.granted:
+        return [f"Language model: {model.granted}."]
+    return [f"Language model: {model.granted}, instead of {model.requested}: {model.reason}."]
+
+
+def _finding_lines(findings: Sequence[Finding]) -> list[str]:
+    lines = [f"{finding.severity:<4}  {finding.code}: {finding.message}" for finding in findings]
+    return ["", "Findings:", *lines] if lines else []
+
+
+def _failure_text(failure: Failure) -> str:
+    exception = f"{failure.exception_type}: " if failure.exception_type else ""
+    lines = [f"Cause ({failure.kind}): {exception}{failure.message}"]
+    if failure.location is not None:
+        place = failure.location
+        where = place.file + (f":{place.line}" if place.line else "")
+        inside = f" in {place.function}" if place.function else ""
+        lines.append(f"Where: {where}{inside}" + (f"\n    {place.code}" if place.code else ""))
+    if failure.phase:
+        lines.append(f"Phase: {failure.phase}")
+    for cause in failure.cause_chain[1:]:
+        lines.append(f"Because of: {cause.type}: {cause.message}")
+    if failure.remedy:
+        lines.append(f"What to do: {failure.remedy}")
+    return "\n".join(lines)
+
+
+def _problem_line(problem: Problem) -> str:
+    prefix = "Warning: " if problem.severity == "warning" else ""
+    return f"{prefix}{problem.message}"
+
+
+def _fenced(text: str, name: str) -> str:
+    cut = text[:_MAX_FILE_CHARACTERS]
+    note = "" if len(cut) == len(text) else f"\n... ({len(text) - len(cut)} characters left out)"
+    fence = "```"
+    while fence in cut:
+        fence += "`"
+    language = "python" if name.endswith(".py") else ""
+    return f"{fence}{language}\n{cut}{note}\n{fence}"

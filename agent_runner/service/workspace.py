@@ -1,0 +1,118 @@
+"""What every step of the service needs: the home's paths, git, ledger and job runner, opened once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_runner import models
+from agent_runner.errors import UnknownIdea
+from agent_runner.executors import get_executor
+from agent_runner.history import History, Text
+from agent_runner.ledger import Ledger
+from agent_runner.paths import Home, IdeaPaths, read_json, write_json
+from agent_runner.records import Budget, Idea, ModelUse
+from agent_runner.service.jobs import JobRunner
+from agent_runner.settings import Settings
+from agent_runner.worktrees import Repository
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An open home."""
+
+    home: Home
+    repository: Repository
+    ledger: Ledger
+    jobs: JobRunner
+
+    @classmethod
+    def open(cls, settings: Settings) -> Workspace:
+        home = Home(settings.home.absolute())
+        home.root.mkdir(parents=True, exist_ok=True)
+        repository = Repository(home.repository, home.worktrees, home.repository_lock)
+        repository.ensure()
+        ledger = Ledger(home.ledger)
+        ledger.ensure()
+        executor = get_executor(settings.executor)
+        return cls(home, repository, ledger, JobRunner(executor, settings.python, home.cache))
+
+    # ------------------------------------------------------------ ideas
+
+    def idea(self, idea_id: str) -> Idea:
+        """Read an idea's record.
+
+        Raises:
+            UnknownIdea: there is none of that id.
+        """
+        # An id is a folder name: anything else cannot name an idea, and must not reach the file system.
+        plain = idea_id.replace("-", "").replace("_", "").isalnum()
+        record = read_json(self.home.idea(idea_id).record) if plain else None
+        if record is None:
+            known = ", ".join(self.ledger.ideas()) or "none yet"
+            raise UnknownIdea(
+                f"there is no idea {idea_id!r} in {self.home.root}",
+                f"Ideas here: {known}. Create one with `agent-runner idea new`.",
+            )
+        return Idea.model_validate(record)
+
+    def paths(self, idea: Idea) -> IdeaPaths:
+        return self.home.idea(idea.id)
+
+    def budget(self, idea: Idea, *, charged: bool, reason: str) -> Budget:
+        state = self.ledger.budget(idea.id)
+        return Budget(
+            max_runs=state.max_runs,
+            used=state.used,
+            left=state.left,
+            attempts_left=state.attempts_left,
+            charged=charged,
+            reason=reason,
+        )
+
+    # ------------------------------------------------------------ history
+
+    def history(self, idea: Idea) -> History:
+        stored = read_json(self.paths(idea).history)
+        return History.model_validate(stored) if stored is not None else History()
+
+    def save_history(self, idea: Idea, history: History) -> None:
+        write_json(self.paths(idea).history, history)
+
+    def say(self, idea: Idea, reply: str, message: str, *, key: str) -> History:
+        """Add the agent's reply and the runner's answer to the history. Repeatable under the same key."""
+        history = self.history(idea)
+        pending = history.pending
+        said = pending is not None and any(
+            isinstance(block, Text) and block.key == key for block in pending.blocks
+        )
+        if reply.strip() and not said:
+            history = history.with_reply(reply)
+        history = history.with_user(message, key=key)
+        self.save_history(idea, history)
+        return history
+
+    # ------------------------------------------------------------ what a run depends on beside its code
+
+    def model_grants(self, idea: Idea) -> dict[str, ModelUse]:
+        machine = models.Machine.here(network=idea.template.resources.network)
+        return models.grant(idea.template.models, self.paths(idea).worktree, machine)
+
+    def fingerprint(self, idea: Idea, grants: dict[str, ModelUse]) -> str:
+        """What has to be equal for two results to be compared: template, models, device, interpreter."""
+        ingredients = {
+            "tree": idea.base_tree,
+            "command": idea.template.command,
+            "limits": idea.template.limits.model_dump(),
+            "models": {name: use.granted for name, use in sorted(grants.items())},
+            "device": device_class(idea.template.resources.gpus),
+            "interpreter": str(self.jobs.interpreter),
+        }
+        return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def device_class(gpus: int) -> str:
+    """`cuda` where the template asks for a GPU and the machine has one, else `cpu`."""
+    return "cuda" if gpus and Path("/dev/nvidia0").exists() else "cpu"

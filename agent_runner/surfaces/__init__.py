@@ -1,0 +1,1 @@
+"""Surfaces translate: they hold no decisions, and say the same JSON everywhere."""

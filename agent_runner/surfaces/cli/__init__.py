@@ -1,0 +1,5 @@
+"""The command line: `agent-runner`."""
+
+from agent_runner.surfaces.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,67 @@
+"""Options shared by all commands, and the bracket that turns our errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_runner.errors import AgentRunnerError, UsageError
+from agent_runner.surfaces.cli.output import print_error
+
+if TYPE_CHECKING:
+    from agent_runner.service import Runner
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder of all state [default: ./runs, or $AGENT_RUNNER_HOME]."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+IdeaArgument = Annotated[str, typer.Argument(metavar="IDEA", help="An idea's id, see `list`.")]
+
+
+def open_runner(context: typer.Context, home: Path | None) -> Runner:
+    """The Runner of a command: `--home` may stand before or after the command's name."""
+    from agent_runner.service import Runner  # heavy (database, git): not for --help
+
+    chosen = home or (context.obj or {}).get("home")
+    return Runner(chosen)
+
+
+@contextmanager
+def reported(as_json: bool) -> Iterator[None]:
+    """Report our own errors on stderr and end with their exit code."""
+    from agent_runner.history import HistoryError
+
+    try:
+        yield
+    except HistoryError as error:
+        raise typer.Exit(print_error(UsageError(str(error)), as_json=as_json)) from error
+    except AgentRunnerError as error:
+        raise typer.Exit(print_error(error, as_json=as_json)) from error
+
+
+def read_input(source: str) -> str:
+    """Text of a file, or of stdin for `-`; undecodable bytes are kept (surrogateescape)."""
+    if source == "-":
+        return sys.stdin.buffer.read().decode("utf-8", errors="surrogateescape")
+    try:
+        return Path(source).read_bytes().decode("utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UsageError(
+            f"{source} cannot be read: {error.strerror}", "Give a file, or - for standard input."
+        ) from error
+
+
+def run_number(text: str) -> int:
+    """`3`, `run_3` or `baseline`."""
+    plain = text.removeprefix("run_")
+    if text == "baseline":
+        return 0
+    if not plain.isdigit():
+        raise UsageError(f"{text!r} is not a run", "Give its number (3 or run_3), or `baseline`.")
+    return int(plain)
