@@ -285,7 +285,8 @@ class JobExit(Record):
     """`exit.json` of a job: written by the shim after the whole process tree is dead.
 
     `reason` is why it ended: `exited` (by itself, any code or signal), or why the shim ended it (`timeout`,
-    `no_output`, `memory`, `output`, `disk`, `cancelled`), or `not_started`.
+    `no_output`, `memory`, `output`, `disk`, `processes`, `cancelled`), or `not_started`. `lost` is what a
+    reader makes of a job without this file.
     """
 
     reason: str
@@ -297,6 +298,7 @@ class JobExit(Record):
     stdout_bytes: int = 0
     stderr_bytes: int = 0
     dropped_bytes: int = 0
+    soft_deadline_sent: bool = False
     message: str = ""
 
 

@@ -34,6 +34,8 @@ class Child:
         shim = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
+            # With its own copy of our end, the child would never see the barrier's end of file.
+            os.close(self._barrier)
             _run(spec, shim, barrier, out, err, problem)
         for descriptor in (barrier, out, err, problem):
             os.close(descriptor)

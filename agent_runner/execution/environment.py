@@ -7,7 +7,10 @@ caches inside it are.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
+import py_compile
 import re
 import shlex
 import shutil
@@ -75,6 +78,7 @@ def build_environment(
     Raises:
         OSError: HOME or TMPDIR cannot be made.
     """
+    _compile_hook(HOOK / "sitecustomize.py")
     home = record_dir / "home"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     allowed = (*ALLOWED, *_NETWORK) if network else ALLOWED
@@ -126,6 +130,15 @@ def _of_interpreter(interpreter: Path, path: str) -> dict[str, str]:
     if (bin_folder.parent / "pyvenv.cfg").exists():
         result["VIRTUAL_ENV"] = str(bin_folder.parent)
     return result
+
+
+def _compile_hook(source: Path) -> None:
+    """Save each interpreter of the job that work: told to write no bytecode, none would ever keep it."""
+    compiled = Path(importlib.util.cache_from_source(str(source)))
+    with contextlib.suppress(OSError):  # an installation that is read-only
+        if compiled.exists() and compiled.stat().st_mtime >= source.stat().st_mtime:
+            return
+        py_compile.compile(str(source), doraise=False, quiet=2)
 
 
 def _hugging_face_caches(base: Mapping[str, str]) -> dict[str, str]:

@@ -123,18 +123,24 @@ def send(process: Process, number: int) -> bool:
     """Send a signal to exactly this process; False when it has ended, also if its pid is in use again."""
     try:
         descriptor = os.pidfd_open(process.pid)
-    except OSError:
+    except ProcessLookupError:
         return False
+    except (OSError, AttributeError):  # a kernel before 5.3, or a filter that forbids it
+        descriptor = None
     try:
-        # From here on the descriptor stands for one process: if this is the right one, it stays so.
+        # From here on a descriptor stands for one process: if this is the right one, it stays so.
         now = find(process.pid)
         if now is None or now.start != process.start:
             return False
-        signal.pidfd_send_signal(descriptor, number)
+        if descriptor is None:
+            os.kill(process.pid, number)
+        else:
+            signal.pidfd_send_signal(descriptor, number)
     except OSError:
         return False
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
     return True
 
 

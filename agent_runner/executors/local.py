@@ -103,6 +103,7 @@ class LocalExecutor:
             process.communicate(timeout=START_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
             return f"its supervisor was not ready after {START_TIMEOUT_S:g} s"
         finally:
             assert process.stdout is not None
@@ -206,7 +207,7 @@ class LocalJob:
     def _lost(self) -> JobExit:
         """Clear up after a shim that was killed: end what still runs, complete the logs."""
         left = self._sweep()
-        message = "its supervisor was killed, or the machine was restarted"
+        message = "its supervisor was killed" if self._started() else "the machine was restarted"
         if left:
             message += f"; still running: process {', '.join(str(p.pid) for p in left)}"
         out, err = (self._join(name) for name in (job_files.STDOUT, job_files.STDERR))

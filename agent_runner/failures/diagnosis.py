@@ -87,7 +87,7 @@ def _of_log(evidence: Evidence) -> Draft:
 
 def _explain(evidence: Evidence) -> Draft | None:
     end = evidence.exit
-    if end is None:
+    if end is None or end.reason == "lost":
         chain = _recorded(evidence) or _printed(evidence)
         return explain_chain(chain, evidence) if chain else lost(evidence)
     if end.reason == "exited" and end.returncode == 0:

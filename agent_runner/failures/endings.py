@@ -47,7 +47,7 @@ def stopped_by_limit(evidence: Evidence, end: JobExit) -> Draft | None:
             f"The experiment could not be started: {end.message or 'no reason was recorded'}",
             "Nothing in the edit caused this: an operator has to look at the command and the machine.",
         )
-    if end.reason in ("output", "disk"):
+    if end.reason in ("output", "disk", "processes"):
         return _too_much(evidence, end)
     by_kernel = end.reason == "exited" and evidence.ended_by == "SIGKILL" and end.oom_kills > 0
     if end.reason == "memory" or by_kernel:
@@ -216,6 +216,10 @@ def _too_much(evidence: Evidence, end: JobExit) -> Draft:
         limit = f" of {gib(limits.output_bytes)}" if limits else ""
         kind, message = "output_limit", f"The run printed more than its limit{limit}"
         remedy = "Print a line every few hundred steps, not every step, and no whole tensors."
+    elif end.reason == "processes":
+        limit = f" of {limits.processes}" if limits and limits.processes else ""
+        kind, message = "process_limit", f"The run had more processes at once than its limit{limit}"
+        remedy = "Start fewer workers, and wait for the ones that have ended."
     else:
         limit = f" of {limits.disk_mb} MB" if limits and limits.disk_mb else ""
         kind, message = "disk_limit", f"The run wrote more to disk than its limit{limit}"

@@ -62,6 +62,7 @@ def _run_baseline(
         workspace.repository.add_worktree(name, idea.base_commit)
     workspace.repository.restore(name, idea.base_commit, workspace.repository.changed_files(name))
     shared = workspace.home.baseline(fingerprint)
+    _end_orphans(workspace, shared)
     shutil.rmtree(shared.folder, ignore_errors=True)
     if idea.template.prepare is not None:
         _prepare(workspace, idea, name, idea.template.prepare, shared, grants, progress)
@@ -75,6 +76,15 @@ def _run_baseline(
         grants=grants,
     )
     return execute(workspace, spec, progress)
+
+
+def _end_orphans(workspace: Workspace, shared: JobPaths) -> None:
+    """A server that was killed may have left its baseline running, and nobody to take its result."""
+    for records in (shared, JobPaths(shared.folder / "prepare")):
+        if records.started.exists():
+            job = workspace.jobs.attach(records)
+            job.cancel()
+            job.wait()
 
 
 def _prepare(

@@ -241,9 +241,9 @@ class Proposal:
 
     def _check(self, name: str, words: str, step: Step, limits: Limits) -> Ending | None:
         """Run a check of the template's; its failure is diagnosed like any other and costs nothing."""
-        self.progress(name, step.command)
         records = self._records.step(name)
         out_dir = records.folder.absolute() / "out"
+        self.progress(name, step.command.replace("{out_dir}", "out"))
         grants = self.workspace.model_grants(self.idea)
         request = JobRequest(
             job_id=f"{self.idea.id}/attempt_{self.attempt}/{name}",

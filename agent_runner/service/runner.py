@@ -28,7 +28,7 @@ from agent_runner.service.baselines import ensure_baseline
 from agent_runner.service.jobs import Progress
 from agent_runner.service.proposals import Proposal
 from agent_runner.service.recovery import recover, stored_observation
-from agent_runner.service.runs import stored_result
+from agent_runner.service.runs import SANDBOX_LEVEL, stored_result
 from agent_runner.service.workspace import Workspace
 from agent_runner.settings import Settings
 from agent_runner.templates import default_folder, load_template, template_files
@@ -63,12 +63,15 @@ class Runner:
         plan: str = "",
         max_runs: int = 10,
         limits: Mapping[str, Any] | None = None,
+        sandbox: str | None = None,
     ) -> Idea:
         """Start an idea: a branch and worktree of the template, a budget, and its first message.
 
         Args:
             template: a template folder, or `default` for the built-in SAE template.
             limits: fields of `Limits` that override the template's (`{"time_s": 600}`).
+            sandbox: the least level of isolation that runs must have; a level that this machine does
+                not offer is refused, never lowered.
 
         Raises:
             TemplateError: the folder does not keep the template contract.
@@ -78,6 +81,12 @@ class Runner:
             raise UsageError("an idea needs a title", "Give a few words that name it.")
         if max_runs < 1:
             raise UsageError(f"a budget of {max_runs} runs allows nothing", "Give at least 1.")
+        if sandbox not in (None, SANDBOX_LEVEL):
+            raise UsageError(
+                f"sandbox level {sandbox!r} is not available: runs have level {SANDBOX_LEVEL}, which is "
+                "limits and a clean environment, and no sandbox",
+                f"Leave --sandbox out or give {SANDBOX_LEVEL}, if you trust the code that will be run.",
+            )
         folder = default_folder() if str(template) == "default" else Path(template)
         loaded = _with_limits(load_template(folder), limits or {})
         workspace = self._workspace

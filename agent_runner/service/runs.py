@@ -30,6 +30,9 @@ from agent_runner.service.workspace import Workspace
 # Signals by which a program ends itself; every other one was sent to it.
 _CRASH_SIGNALS = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP"}
 
+# The isolation every run has today: none but limits and a clean environment (ARCHITECTURE.md).
+SANDBOX_LEVEL = "L0"
+
 # Findings by which a run's numbers were measured in another way than the baseline's.
 _OTHER_MEASUREMENT = {"reference-moved", "config-differs"}
 
@@ -114,7 +117,7 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
             output_bytes=ended.stdout_bytes + ended.stderr_bytes,
             dropped_bytes=ended.dropped_bytes,
         ),
-        sandbox=Sandbox(level="L0"),
+        sandbox=Sandbox(level=SANDBOX_LEVEL),
         environment={
             "interpreter": str(workspace.jobs.interpreter),
             "device": events.device,
@@ -147,8 +150,6 @@ def charge(run: RunResult) -> tuple[bool, str]:
     """Whether a finished run uses budget, and why."""
     if run.outcome is Outcome.SUCCEEDED:
         return True, f"run_{run.index} ran to its end"
-    if run.outcome is Outcome.CANCELLED:
-        return True, f"run_{run.index} was cancelled after it had started"
     if run.failure is not None:
         return run.failure.charged, run.failure.charged_reason
     return False, f"run_{run.index} {run.outcome}"

@@ -151,7 +151,10 @@ def _outcome_words(run: RunResult) -> str:
 def _metric_lines(run: RunResult) -> list[str]:
     """A table of metrics, beside the baseline's where there is a comparison."""
     compared = run.comparison.metrics if run.comparison else {}
-    names = list(run.metrics)[:_MAX_METRICS]
+    same = [name for name in run.metrics if name in compared and compared[name].difference == 0]
+    names = [name for name in run.metrics if name not in same][:_MAX_METRICS]
+    if not names:
+        return [f"All {len(same)} metrics are exactly the baseline's."]
     width = max(len(name) for name in names)
     header = f"{'metric':<{width}}  {'value':>10}"
     if compared:
@@ -165,8 +168,11 @@ def _metric_lines(run: RunResult) -> list[str]:
             if pair.noise_units is not None:
                 line += f"  ({pair.noise_units:+.1f} x noise)"
         lines.append(line)
-    if len(run.metrics) > len(names):
-        lines.append(f"... and {len(run.metrics) - len(names)} more in final_info.json")
+    if len(run.metrics) > len(names) + len(same):
+        more = len(run.metrics) - len(names) - len(same)
+        lines.append(f"... and {more} more in final_info.json")
+    if same:
+        lines.append(f"Exactly as in the baseline: {', '.join(same[:_MAX_METRICS])}.")
     return lines
 
 

@@ -282,6 +282,8 @@ def test_an_interrupt_is_how_it_was_stopped_not_why() -> None:
     [
         (ended(reason="output", returncode=-9), "output_limit", True),
         (ended(reason="disk", returncode=-9), "disk_limit", True),
+        (ended(reason="processes", signal="SIGTERM"), "process_limit", True),
+        (ended(reason="lost"), "worker_lost", False),
         (ended(reason="cancelled", returncode=-15), "cancelled", True),
         (ended(reason="cancelled", returncode=None), "cancelled", False),
         (

@@ -308,6 +308,8 @@ def test_misuse_is_said_plainly(runner: Runner, template: Path) -> None:
         runner.create_idea(" ", template=template)
     with pytest.raises(UsageError):
         runner.create_idea("x", template=template, max_runs=0)
+    with pytest.raises(UsageError, match="sandbox level 'L2' is not available"):
+        runner.create_idea("x", template=template, sandbox="L2")
     with pytest.raises(UsageError, match="unknown limits"):
         runner.create_idea("x", template=template, limits={"sec": 1})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -128,3 +129,43 @@ def test_repeating_the_request_under_its_key_ends_with_one_run(
     assert runner.propose(idea.id, reply, idempotency_key="once") == observation
     assert runner.show(idea.id).budget.used == (0 if point == "after reserve" else 1)
     assert [m["role"] for m in observation.messages] == ["user", "assistant", "user"]
+
+
+ORPHANED_BASELINE = textwrap.dedent(
+    """
+    import os, signal, sys
+    from pathlib import Path
+    import agent_runner.service.runs as runs
+    from agent_runner.service import Runner
+
+    def die_once_it_runs(*args, **kwargs):
+        while not list(Path(sys.argv[1]).glob("worktrees/*/x")):
+            os.sched_yield()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    runs.wait = die_once_it_runs
+    Runner(sys.argv[1]).baseline(sys.argv[2])
+    """
+)
+
+
+def test_a_baseline_that_was_left_running_is_ended_and_measured_again(
+    runner: Runner, template: Path, home: Path
+) -> None:
+    script = template / "experiment.py"
+    once = 'import pathlib, signal\nif not pathlib.Path("x").exists():\n'
+    once += '    pathlib.Path("x").touch()\n    signal.pause()\n'
+    script.write_text(once + script.read_text())
+    idea = runner.create_idea("Orphan", template=template)
+    ended = subprocess.run(
+        [sys.executable, "-c", ORPHANED_BASELINE, str(home), idea.id],
+        timeout=60,
+        env={**os.environ},
+    )
+    assert ended.returncode == -signal.SIGKILL
+    (started,) = home.glob("baselines/*/started.json")
+    pid = json.loads(started.read_text())["child_pid"]
+    baseline = runner.baseline(idea.id)
+    assert baseline.run is not None and baseline.run.metrics == {"loss": 0.9}
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -31,7 +31,9 @@ def test_a_session_from_idea_to_diff(cli: Callable, idea: str, home: Path) -> No
     proposed = cli("propose", idea, "--json", stdin=block("RATE = 0.1", "RATE = 0.3"))
     assert proposed.code == 0, proposed.stderr
     assert proposed.json["accepted"] is True
-    assert proposed.json["run"]["comparison"]["metrics"]["loss"]["difference"] == pytest.approx(-0.2)
+    assert proposed.json["run"]["comparison"]["metrics"]["loss"]["difference"] == pytest.approx(
+        -0.2
+    )
     listed = cli("list", "--json").json["ideas"]
     assert [(view["idea"]["id"], view["budget"]["used"]) for view in listed] == [(idea, 1)]
     shown = cli("show", idea, "--json").json
@@ -74,7 +76,9 @@ def test_each_end_has_its_exit_code(cli: Callable, toy: Path, idea: str) -> None
         ("propose", "nobody", "--reply", "/nowhere"),
     ],
 )
-def test_misuse_is_exit_2_with_a_remedy_on_stderr(cli: Callable, arguments: tuple[str, ...]) -> None:
+def test_misuse_is_exit_2_with_a_remedy_on_stderr(
+    cli: Callable, arguments: tuple[str, ...]
+) -> None:
     ended = cli(*arguments, "--json")
     assert (ended.code, ended.stdout) == (2, "")
     error = json.loads(ended.stderr.strip().splitlines()[-1])["error"]
@@ -82,6 +86,12 @@ def test_misuse_is_exit_2_with_a_remedy_on_stderr(cli: Callable, arguments: tupl
     plain = cli(*arguments)
     assert plain.code == 2
     assert "error:" in plain.stderr
+
+
+def test_a_home_that_cannot_be_made_is_said_plainly(cli: Callable, toy: Path) -> None:
+    ended = cli("--home", str(toy / "experiment.py" / "home"), "list", "--json")
+    assert (ended.code, ended.stdout) == (1, "")
+    assert json.loads(ended.stderr)["error"]["code"] == "machine"
 
 
 def test_bad_run_numbers_and_dialects_are_usage_errors(cli: Callable, idea: str) -> None:
@@ -94,7 +104,9 @@ def test_bad_run_numbers_and_dialects_are_usage_errors(cli: Callable, idea: str)
 def test_home_may_stand_before_or_after_the_command(
     cli: Callable, toy: Path, tmp_path: Path
 ) -> None:
-    for number, order in enumerate((("--home", "H", "idea", "new"), ("idea", "new", "--home", "H"))):
+    for number, order in enumerate(
+        (("--home", "H", "idea", "new"), ("idea", "new", "--home", "H"))
+    ):
         home = str(tmp_path / f"h{number}")
         words = [home if word == "H" else word for word in order]
         assert cli(*words, "--title", "x", "--template", str(toy)).code == 0
@@ -103,7 +115,9 @@ def test_home_may_stand_before_or_after_the_command(
 
 def test_replies_are_read_as_they_come(cli: Callable, idea: str, tmp_path: Path) -> None:
     reply = tmp_path / "reply.md"
-    reply.write_bytes(block("RATE = 0.1", "RATE = 0.4  # \udcff é").encode("utf-8", "surrogateescape"))
+    reply.write_bytes(
+        block("RATE = 0.1", "RATE = 0.4  # \udcff é").encode("utf-8", "surrogateescape")
+    )
     ended = cli("propose", idea, "--reply", str(reply), "--json")
     assert ended.json["schema_version"] == 1
     assert ended.code in (0, 3, 4)

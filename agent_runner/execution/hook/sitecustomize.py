@@ -13,7 +13,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
+from _thread import get_ident
 from importlib.machinery import PathFinder
 
 TYPE_CHECKING = False  # as in typing, which is slow to import
@@ -45,22 +45,21 @@ class _Recorder:
         self.start_directory = os.getcwd()
         # Told to the Python programs that this one starts, by its environment.
         self.main_pid = os.environ.setdefault(_MAIN_PID, str(os.getpid()))
+        self.main_thread = get_ident()
 
-    def record(self, error: BaseException, thread: threading.Thread) -> None:
+    def record(self, error: BaseException) -> None:
+        """Write down what ends the calling thread."""
         try:
-            self._write(_to_json(self._describe(error, thread)), self._outranks(thread))
+            self._write(_to_json(self._describe(error)))
         except Exception:  # of whatever kind, it must not take the place of the program's own
             return
 
-    def _outranks(self, thread: threading.Thread) -> bool:
-        return str(os.getpid()) == self.main_pid and thread is threading.main_thread()
-
-    def _write(self, text: str, outranks: bool) -> None:
+    def _write(self, text: str) -> None:
         path = os.path.join(self.folder, "exception.json")
-        aside = f"{path}.{os.getpid()}.{threading.get_ident()}"
+        aside = f"{path}.{os.getpid()}.{get_ident()}"
         with open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
-        if outranks:
+        if str(os.getpid()) == self.main_pid and get_ident() == self.main_thread:
             os.replace(aside, path)
             return
         try:
@@ -68,13 +67,13 @@ class _Recorder:
         finally:
             os.unlink(aside)
 
-    def _describe(self, error: BaseException, thread: threading.Thread) -> dict[str, Any]:
+    def _describe(self, error: BaseException) -> dict[str, Any]:
         chain = list(_chain(error))
         broken = next((e for e, _ in chain if isinstance(e, SyntaxError)), None)
         return {
             "schema_version": 1,
             "pid": os.getpid(),
-            "thread": thread.name,
+            "thread": _thread_name(),
             "chain": [self._raised(e, relation) for e, relation in chain],
             "syntax_error": None if broken is None else self._syntax_error(broken),
         }
@@ -107,6 +106,11 @@ class _Recorder:
 
     def _absolute(self, file: str) -> str:
         return file if file.startswith("<") else os.path.join(self.start_directory, file)
+
+
+def _thread_name() -> str:
+    threading = sys.modules.get("threading")  # not imported: there is one thread
+    return str(threading.current_thread().name) if threading else "MainThread"
 
 
 def _chain(error: BaseException | None) -> Iterator[tuple[BaseException, str]]:
@@ -179,57 +183,57 @@ def _watch_main_thread(recorder: _Recorder) -> None:
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
         called.append(True)
-        recorder.record(error, threading.current_thread())
+        recorder.record(error)
         previous(kind, error, traceback)
 
     def at_exit() -> None:
         # A program that set a hook of its own: the interpreter still notes what ended it.
         error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
         if error is not None and not called:
-            recorder.record(error, threading.main_thread())
+            recorder.record(error)
 
     sys.excepthook = excepthook
     atexit.register(at_exit)
 
 
-def _watch_threads(recorder: _Recorder) -> None:
-    previous = threading.excepthook
-
-    def excepthook(args: threading.ExceptHookArgs) -> None:
-        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
-            recorder.record(args.exc_value, args.thread or threading.current_thread())
-        previous(args)
-
-    threading.excepthook = excepthook
-
-
-def _watch_worker_processes(recorder: _Recorder) -> None:
-    """Reports what ends a multiprocessing worker, which prints its traceback by itself and calls no hook."""
+def _watch_imports(recorder: _Recorder) -> None:
+    """Adds to the modules that run threads and workers when, and only if, the program imports them."""
+    watches = {"threading": _watch_threads, "multiprocessing.process": _watch_workers}
 
     class Finder:
-        """Adds to `multiprocessing.process` when, and only if, the program imports it."""
-
         @staticmethod
         def find_spec(name: str, path: Any = None, target: ModuleType | None = None) -> Any:
-            if name != "multiprocessing.process":
-                return None
-            spec = PathFinder.find_spec(name, path, target)
+            spec = PathFinder.find_spec(name, path, target) if name in watches else None
             if spec is None or spec.loader is None:
-                return spec
+                return None
             load = spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                sys.meta_path.remove(Finder)
                 load(module)
-                _wrap_bootstrap(module, recorder)
+                if watch := watches.pop(name, None):
+                    watch(module, recorder)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
             return spec
 
     sys.meta_path.insert(0, Finder)
+    for name in set(watches).intersection(sys.modules):  # another sitecustomize was faster
+        watches.pop(name)(sys.modules[name], recorder)
 
 
-def _wrap_bootstrap(module: Any, recorder: _Recorder) -> None:
+def _watch_threads(module: Any, recorder: _Recorder) -> None:
+    previous = module.excepthook
+
+    def excepthook(args: Any) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            recorder.record(args.exc_value)
+        previous(args)
+
+    module.excepthook = excepthook
+
+
+def _watch_workers(module: Any, recorder: _Recorder) -> None:
+    """Reports what ends a multiprocessing worker, which prints its traceback by itself and calls no hook."""
     bootstrap = getattr(module.BaseProcess, "_bootstrap", None)
     if bootstrap is None:  # a private name: it may go
         return
@@ -243,9 +247,9 @@ def _wrap_bootstrap(module: Any, recorder: _Recorder) -> None:
             except SystemExit:
                 raise
             except BaseException as error:
-                # Our own frame shall be neither in the record nor in what the worker prints.
+                # Our own frame is to be neither in the record nor (from 3.11 on) in what is printed.
                 error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
-                recorder.record(error, threading.current_thread())
+                recorder.record(error)
                 raise
 
         if hasattr(self, "__dict__"):  # not a subclass with slots
@@ -286,9 +290,8 @@ def _load_next_sitecustomize() -> None:
 
 def _install(folder: str) -> None:
     recorder = _Recorder(folder)
-    watches = (_watch_main_thread, _watch_threads, _watch_worker_processes, _enable_faulthandler)
-    for watch in watches:
-        watch(recorder)
+    for install in (_watch_main_thread, _watch_imports, _enable_faulthandler):
+        install(recorder)
 
 
 try:

@@ -33,12 +33,12 @@ Planned: run 1, weights from a running mean with rate 0.01; run 2, without the w
 SCRIPT = (
     (
         "1-misquoted.md",
-        "An edit that misquotes the file is refused, and says how to mend it",
+        "An edit that misquotes the file is refused",
         Exit.REFUSED,
     ),
     ("2-wrong-object.md", "A fault is found before the run, at no cost", Exit.REFUSED),
-    ("3-mended.md", "The mended edit runs and is compared with the baseline", Exit.OK),
-    ("4-back-again.md", "Code that was already run is answered from the record", Exit.REFUSED),
+    ("3-mended.md", "The mended edit runs, beside the baseline", Exit.OK),
+    ("4-back-again.md", "Code that was already run is not run again", Exit.REFUSED),
 )
 
 
@@ -51,7 +51,8 @@ def demo(
     """Play a short scripted session: a refusal, a fault found early, a run, and the history."""
     began = time.monotonic()
     with reported(as_json):
-        runner = open_runner(context, home or Path("runs/demo"))
+        chosen = home or (context.obj or {}).get("home") or Path("runs/demo")
+        runner = open_runner(context, chosen)
         idea = runner.create_idea(TITLE, template=template, plan=PLAN)
         _title(as_json, f"Idea {idea.id}: the baseline first (costs nothing)")
         with watching() as watch:
@@ -86,7 +87,7 @@ def demo(
         print_text(f"diff of run_1:  {observations[2].links['diff']}")
         print_text(f"logs of run_1:  {observations[2].links['logs']}")
         print_text(f"the files:      {observations[2].links['worktree']}")
-        where = f"--home {home or 'runs/demo'}"
+        where = f"--home {chosen}"
         print_text(f"more:           agent-runner {where} show {idea.id}")
         print_text(f"                agent-runner {where} diff {idea.id} 1")
         notes.print(f"demo took {time.monotonic() - began:.0f} s", markup=False)

@@ -49,7 +49,12 @@ def idea_new(
     template: Annotated[str, typer.Option(help="A template folder, or `default`.")] = "default",
     plan: Annotated[str | None, typer.Option(help="A file with the plan; - for stdin.")] = None,
     max_runs: Annotated[int, typer.Option(help="The run budget.")] = 10,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds a run may take.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds a run may take.")
+    ] = None,
+    sandbox: Annotated[
+        str | None, typer.Option(help="The least isolation its runs must have (L0 so far).")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,6 +67,7 @@ def idea_new(
             plan=read_input(plan) if plan else "",
             max_runs=max_runs,
             limits=limits,
+            sandbox=sandbox,
         )
         if as_json:
             print_json(idea)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_runner.errors import AgentRunnerError, UsageError
+from agent_runner.errors import AgentRunnerError, MachineError, UsageError
 from agent_runner.surfaces.cli.output import print_error
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ def reported(as_json: bool) -> Iterator[None]:
         raise typer.Exit(print_error(UsageError(str(error)), as_json=as_json)) from error
     except AgentRunnerError as error:
         raise typer.Exit(print_error(error, as_json=as_json)) from error
+    except OSError as error:
+        machine = MachineError(
+            f"{error.filename or 'the file system'}: {error.strerror or error}",
+            "Check the path, its permissions and the free disk space (`agent-runner doctor`).",
+        )
+        raise typer.Exit(print_error(machine, as_json=as_json)) from error
 
 
 def read_input(source: str) -> str:
