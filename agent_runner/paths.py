@@ -146,6 +146,11 @@ class AttemptPaths:
     def observation(self) -> Path:
         return self.folder / "observation.json"
 
+    @property
+    def strays(self) -> Path:
+        """Files that lay about in the worktree before this attempt."""
+        return self.folder / "strays"
+
     def step(self, name: str) -> JobPaths:
         """Records of a check before the run: `preflight` or `smoke`."""
         return JobPaths(self.folder / name)

@@ -50,6 +50,7 @@ def load_template(folder: Path) -> Template:
     fields = _read_settings(folder / SETTINGS_FILE)
     fields.setdefault("name", folder.resolve().name)
     fields.setdefault("editable", [n for n in DEFAULT_EDITABLE if (folder / n).is_file()])
+    _complete_smoke(fields)
     try:
         template = Template.model_validate(fields)
     except ValidationError as error:
@@ -61,6 +62,17 @@ def load_template(folder: Path) -> Template:
         ) from error
     _check_editable(folder, template)
     return template
+
+
+def _complete_smoke(fields: dict[str, Any]) -> None:
+    """A `[smoke]` table may leave out its command (then it is the main one) and nest its limits."""
+    smoke = fields.get("smoke")
+    if isinstance(smoke, dict):
+        default = Template.model_fields["command"].default
+        smoke.setdefault("command", fields.get("command", default))
+        limits = smoke.get("limits")
+        if isinstance(limits, dict) and "time_s" in limits:
+            smoke.setdefault("time_s", limits["time_s"])
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -64,7 +64,6 @@ class Repository:
                 return
             self.git_dir.parent.mkdir(parents=True, exist_ok=True)
             self._git("init", "--quiet", "--bare", "--initial-branch=main")
-            write_atomic(self.git_dir / "info" / "exclude", b"__pycache__/\n/run_*/\n")
             write_atomic(self.git_dir / "info" / "attributes", _ATTRIBUTES)
 
     # ------------------------------------------------------------ templates and worktrees
@@ -129,6 +128,19 @@ class Repository:
         folder, inside = self._inside(idea)
         listing = self._git(
             *("diff", "--name-only", "-z", "--no-ext-diff", "HEAD"), at=folder, environment=inside
+        )
+        return [name for name in listing.split("\0") if name]
+
+    def untracked(self, idea: str) -> list[str]:
+        """What lies in the worktree beside the committed files and the runs' own folders.
+
+        Folders without any committed file are named as a whole, with a `/` at the end.
+        """
+        folder, inside = self._inside(idea)
+        listing = self._git(
+            *("ls-files", "--others", "--directory", "-z", "--exclude=/run_*/"),
+            at=folder,
+            environment=inside,
         )
         return [name for name in listing.split("\0") if name]
 

@@ -42,6 +42,14 @@ def test_settings_are_read(tmp_path: Path) -> None:
     assert template.models[0].name == "org/model"
 
 
+def test_a_smoke_table_needs_no_command_of_its_own(tmp_path: Path) -> None:
+    settings = "[smoke]\nenv = { QUICK = '1' }\n[smoke.limits]\ntime_s = 7\n"
+    smoke = load_template(folder(tmp_path, experiment__py="", template__toml=settings)).smoke
+    assert smoke is not None
+    assert smoke.command == "python experiment.py --out_dir={out_dir}"
+    assert (smoke.env, smoke.time_s) == ({"QUICK": "1"}, 7)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -77,7 +77,12 @@ def test_only_editable_files_are_committed_and_strays_are_seen(
     (worktree / "harness" / "data.py").write_text("x = 2\n")
     (worktree / "planted.py").write_text("import os\n")
     assert repository.commit_attempt("idea", 1, ["experiment.py"])[0] == base
+    (worktree / "run_1").mkdir()
+    (worktree / "run_1" / "final_info.json").write_text("{}")
+    (worktree / "__pycache__").mkdir()
+    (worktree / "__pycache__" / "x.pyc").write_text("")
     assert repository.changed_files("idea") == ["harness/data.py"]
+    assert repository.untracked("idea") == ["__pycache__/", "planted.py"]
     repository.restore("idea", base, ["harness/data.py"])
     assert repository.changed_files("idea") == []
 

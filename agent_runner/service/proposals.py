@@ -138,16 +138,25 @@ class Proposal:
         return None
 
     def _undo_strays(self) -> None:
-        """Put back what a run, or an interrupted attempt, changed behind the runner's back."""
+        """Leave the worktree as committed: put back what was changed, set aside what was added.
+
+        A run could otherwise change the files of the next one, or add a module that is found before the
+        real one. What is set aside is kept with the attempt's records.
+        """
         changed = self._repository.changed_files(self.idea.id)
-        if changed:
-            head = self._repository.head(self.idea.id)
-            self._repository.restore(self.idea.id, head, changed)
+        self._repository.restore(self.idea.id, self._repository.head(self.idea.id), changed)
+        added = self._repository.untracked(self.idea.id)
+        for name in added:
+            target = self._records.strays / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (self._paths.worktree / name).rename(target)
+        if changed or added:
+            listing = ", ".join([*changed, *added][:10])
             self.warnings.append(
                 Problem(
                     kind="files_restored",
-                    message=f"files had been changed outside of any proposal and were put back: "
-                    f"{', '.join(changed[:10])}",
+                    message="something other than a proposal had changed these files, and they were put "
+                    f"back or set aside: {listing}",
                     severity="warning",
                 )
             )

@@ -172,9 +172,12 @@ def test_files_that_are_locked_cannot_be_edited_or_smuggled(
     runner.propose(idea.id, edit(line, '    open("data.py", "w").write("VALUES = [0]")\n' + line))
     data = home / "worktrees" / idea.id / "data.py"
     assert data.read_text() == "VALUES = [0]"
+    (data.parent / "json.py").write_text("raise SystemExit('planted')\n")
     observation = runner.propose(idea.id, edit(RATE, "        self.rate = 0.7"))
     assert "files_restored" in kinds(observation)
-    assert observation.accepted is True
+    assert observation.run is not None and observation.run.outcome is Outcome.SUCCEEDED
+    kept = Path(observation.links["records"] or "") / "strays" / "json.py"
+    assert "planted" in kept.read_text()
 
 
 def test_a_timeout_ends_the_run_and_says_so(runner: Runner, template: Path, edit: Edit) -> None:

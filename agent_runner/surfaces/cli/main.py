@@ -70,7 +70,7 @@ def idea_new(
             sandbox=sandbox,
         )
         if as_json:
-            print_json(idea)
+            print_json({"idea": idea.id, **idea.model_dump(mode="json")})
         else:
             print_text(idea.id)
             notes.print(f"Next: agent-runner baseline {idea.id}", markup=False)
