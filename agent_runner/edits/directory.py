@@ -1,4 +1,8 @@
-"""The one writer: a reply's edits onto a folder, all files or none. Bytes in, bytes out, no link followed."""
+"""The one module here that touches the disk: a folder's files in, the changed files out, all or none.
+
+No symbolic link is followed below the root: every folder on the way is opened with O_NOFOLLOW, and every
+file is reached through the folder that was opened, so nothing can be swapped in between.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,18 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Collection, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from agent_runner.edits import targets
-from agent_runner.edits.engine import apply_reply
-from agent_runner.edits.outcome import EditOutcome, EditProblem
+from agent_runner.edits.engine import Unreadable, plan
+from agent_runner.edits.guards import forbidden_path
+from agent_runner.edits.outcome import EditOutcome
+from agent_runner.errors import MachineError
 
-MAX_FILE_BYTES = 8 * 1024 * 1024
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class _Refused(Exception):
-    """A path that cannot be read or written safely."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_LARGEST = 64 * 1024 * 1024  # bytes of a file that is edited
 
 
 def apply_to_directory(
@@ -28,134 +31,278 @@ def apply_to_directory(
     *,
     dry_run: bool = False,
 ) -> EditOutcome:
-    """Apply a reply's blocks to the files below a folder; `editable=None` = every regular file there.
+    """Apply the SEARCH/REPLACE blocks of a reply to the files of a folder: all of them, or none.
 
-    Files are replaced atomically and keep their mode; bytes that are no UTF-8 survive. Nothing below
-    `.git` and nothing behind a symbolic link is read or written.
+    `editable` are paths relative to `root`; None allows every regular file below it (git's own never). A
+    listed file that does not exist may be created. Each file is replaced atomically and keeps its mode;
+    when one of several cannot be replaced, the others are put back.
+
+    Raises MachineError when the folder cannot be read, or a file cannot be written or was changed meanwhile by
+    somebody else; then nothing was changed.
     """
-    names = _regular_files(root) if editable is None else sorted(set(editable))
-    texts: dict[str, str] = {}
-    for name in names:
-        try:
-            if targets.check_path(name) is None:
-                texts[name] = _read(root, name).decode("utf-8", errors="surrogateescape")
-        except FileNotFoundError:
-            continue
-        except (_Refused, OSError) as error:
-            if editable is not None:
-                return _failed(name, _reason(error))
-    outcome = apply_reply(reply, texts, editable)
-    if not outcome.applied or dry_run:
-        return outcome
+    if isinstance(editable, str):
+        editable = (editable,)
     try:
-        _write_all(root, texts, outcome.files)
-    except (_Refused, OSError) as error:
-        return _failed(getattr(error, "filename", None) or "a file", _reason(error))
-    return outcome
+        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise MachineError(
+            f"the folder {root} cannot be opened: {error.strerror}",
+            "Name a folder that exists and can be read.",
+        ) from error
+    try:
+        files = _Files(folder, editable)
+        outcome = plan(reply, files, dry_run=dry_run)
+        if outcome.applied and not dry_run:
+            _replace_all(folder, [files.change(name, text) for name, text in outcome.files.items()])
+        return outcome
+    finally:
+        os.close(folder)
 
 
-def _failed(name: str, reason: str) -> EditOutcome:
-    text = f"Nothing was changed: {name} cannot be edited: {reason}."
-    problem = EditProblem(kind="path_forbidden", message=text, path=name)
-    return EditOutcome(applied=False, kind="path_forbidden", problems=(problem,), message=text)
+@dataclass(frozen=True)
+class _Found:
+    """A file as it was read. `encoding` gives back the very bytes of what was not edited."""
+
+    data: bytes
+    mode: int
+    owner: tuple[int, int]
+    encoding: str
 
 
-def _reason(error: Exception) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+@dataclass(frozen=True)
+class _Change:
+    name: str
+    before: _Found | None  # None: a new file
+    data: bytes
 
 
-def _regular_files(root: Path) -> list[str]:
-    """Relative paths of regular text files below a folder; links and `.git` left out."""
-    names = []
-    for base, folders, files in os.walk(root, followlinks=False):
-        folders[:] = sorted(f for f in folders if f.lower() != ".git")
-        for name in files:
-            path = Path(base) / name
-            status = path.lstat()
-            if (
-                stat.S_ISREG(status.st_mode)
-                and status.st_size <= MAX_FILE_BYTES
-                and name.lower() != ".git"
-            ):
-                names.append(path.relative_to(root).as_posix())
-    return sorted(names)
+class _Files:
+    """The files of a folder, read on demand and once."""
+
+    def __init__(self, folder: int, editable: Collection[str] | None) -> None:
+        self._folder = folder
+        self._read: dict[str, _Found | Unreadable | None] = {}
+        self._ascii_only: set[str] = set()
+        if editable is None:
+            self.names: Collection[str] = dict.fromkeys(sorted(_walk(folder, "")))
+            self.editable: Collection[str] = self.names
+        else:
+            self.editable = dict.fromkeys(_plain(name) for name in editable)
+            self.names = dict.fromkeys(name for name in self.editable if self._exists(name))
+
+    @property
+    def ascii_only(self) -> Collection[str]:
+        return self._ascii_only
+
+    def read(self, name: str) -> str | Unreadable | None:
+        """The text of a file, exactly: undecodable bytes make it Latin-1, which keeps every byte."""
+        if name not in self._read:
+            self._read[name] = _read(self._folder, name)
+        found = self._read[name]
+        if not isinstance(found, _Found):
+            return found
+        if found.encoding != "utf-8":
+            self._ascii_only.add(name)
+        return found.data.decode(found.encoding)
+
+    def change(self, name: str, text: str) -> _Change:
+        found = self._read[name]
+        assert not isinstance(found, Unreadable)  # such a file is never changed
+        return _Change(name, found, text.encode(found.encoding if found else "utf-8"))
+
+    def _exists(self, name: str) -> bool:
+        return forbidden_path(name) is None and self.read(name) is not None
+
+
+def _plain(name: str) -> str:
+    return name[2:] if name.startswith("./") else name
+
+
+def _walk(folder: int, prefix: str) -> Iterator[str]:
+    """Every regular file below a folder, as a path; links and git's own are left out."""
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        name = prefix + entry.name
+        if forbidden_path(entry.name) is not None:
+            continue
+        if entry.is_file(follow_symlinks=False):
+            yield name
+        elif entry.is_dir(follow_symlinks=False):
+            try:
+                inner = os.open(entry.name, _FOLDER, dir_fd=folder)
+            except OSError:
+                continue  # gone, or not readable: nothing in it can be edited
+            try:
+                yield from _walk(inner, f"{name}/")
+            finally:
+                os.close(inner)
 
 
 @contextlib.contextmanager
-def _folder_of(root: Path, name: str) -> Iterator[int]:
-    """A descriptor of the folder that holds a file, opened step by step without following links."""
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _parent(
+    folder: int, name: str, made: list[tuple[int, str]] | None = None
+) -> Iterator[tuple[int, str]]:
+    """The folder a path lies in, opened link by link, and the last part of the path.
+
+    With `made`, missing folders are made and added to it, as (folder they lie in, name).
+    """
+    *parts, last = name.split("/")
+    with contextlib.ExitStack() as stack:
+        for part in parts:
+            if made is not None:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=folder)
+                    made.append((folder, part))
+            folder = os.open(part, _FOLDER, dir_fd=folder)
+            stack.callback(os.close, folder)
+        yield folder, last
+
+
+def _read(folder: int, name: str) -> _Found | Unreadable | None:
     try:
-        for part in PurePosixPath(name).parts[:-1]:
-            try:
-                inner = os.open(part, _DIRECTORY, dir_fd=descriptor)
-            except NotADirectoryError as error:
-                raise _Refused(f"{part} on the way is a link, or no folder") from error
-            os.close(descriptor)
-            descriptor = inner
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        with _parent(folder, name) as (inner, last):
+            status = os.stat(last, dir_fd=inner, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                return Unreadable("it is a symbolic link")
+            descriptor = os.open(last, _FILE, dir_fd=inner)
+            with os.fdopen(descriptor, "rb") as file:
+                return _found(os.fstat(descriptor), file.read(_LARGEST + 1))
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:  # also what O_NOFOLLOW with O_DIRECTORY says about a link
+        return Unreadable("a symbolic link or a file stands in the way to it")
+    except OSError as error:
+        return Unreadable(f"it cannot be read ({error.strerror})")
 
 
-def _read(root: Path, name: str) -> bytes:
-    with _folder_of(root, name) as folder:
+def _found(status: os.stat_result, data: bytes) -> _Found | Unreadable:
+    if not stat.S_ISREG(status.st_mode):
+        return Unreadable("it is not a regular file")
+    if len(data) > _LARGEST:
+        return Unreadable(f"it is larger than {_LARGEST // 2**20} MiB")
+    try:
+        data.decode("utf-8")
+        encoding = "utf-8"
+    except UnicodeDecodeError:
+        encoding = "latin-1"
+    mode = stat.S_IMODE(status.st_mode)
+    return _Found(data, mode, (status.st_uid, status.st_gid), encoding)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _replace_all(folder: int, changes: Sequence[_Change]) -> None:
+    """Stage every file, then swap them in; put back what was swapped in when a later one fails."""
+    made: list[tuple[int, str]] = []
+    with contextlib.ExitStack() as stack:
+        staged: list[_Staged] = []
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            file = os.open(PurePosixPath(name).name, flags, dir_fd=folder)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError):
+            for change in changes:
+                staged.append(_Staged(stack, folder, change, made))
+                staged[-1].write()
+            for item in staged:
+                item.check_unchanged()
+                item.swap()
+        except BaseException as error:
+            for item in reversed(staged):
+                item.undo()
+            for parent, name in reversed(made):
+                with contextlib.suppress(OSError):  # somebody else uses it by now
+                    os.rmdir(name, dir_fd=parent)
+            if not isinstance(error, OSError):
                 raise
-            raise _Refused("it is a symbolic link, or cannot be opened") from error
-        with os.fdopen(file, "rb") as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _Refused("it is not a regular file")
-            if status.st_size > MAX_FILE_BYTES:
-                raise _Refused(f"it is larger than {MAX_FILE_BYTES} bytes")
-            return stream.read()
+            raise MachineError(
+                f"the edited files cannot be written: {error.strerror}; nothing was changed",
+                "Free disk space, or let the server write in the folder, and send the reply again.",
+            ) from error
 
 
-def _write_all(root: Path, old: dict[str, str], new: dict[str, str]) -> None:
-    """Replace every file, or put back those already replaced."""
-    replaced: list[str] = []
-    try:
-        for name, text in new.items():
-            current = _read(root, name) if name in old else None
-            expected = old[name].encode("utf-8", errors="surrogateescape") if name in old else None
-            if current != expected:
-                raise _Refused(f"{name} was changed by somebody else meanwhile")
-            _replace(root, name, text.encode("utf-8", errors="surrogateescape"))
-            replaced.append(name)
-    except BaseException:
-        for name in replaced:
-            with contextlib.suppress(OSError, _Refused):
-                if name in old:
-                    _replace(root, name, old[name].encode("utf-8", errors="surrogateescape"))
-                else:
-                    with _folder_of(root, name) as folder:
-                        os.unlink(PurePosixPath(name).name, dir_fd=folder)
-        raise
+class _Staged:
+    """One file's new content beside it, on disk, and a second name of its old content."""
 
+    def __init__(
+        self,
+        stack: contextlib.ExitStack,
+        folder: int,
+        change: _Change,
+        made: list[tuple[int, str]],
+    ) -> None:
+        self._change = change
+        creating = made if change.before is None else None
+        self._folder, self._name = stack.enter_context(_parent(folder, change.name, creating))
+        token = secrets.token_hex(8)
+        self._new, self._old = f".edit-{token}.new", f".edit-{token}.old"
+        self._swapped = False
+        stack.callback(self._discard)
 
-def _replace(root: Path, name: str, data: bytes) -> None:
-    with _folder_of(root, name) as folder:
-        base = PurePosixPath(name).name
-        mode = 0o644
-        with contextlib.suppress(FileNotFoundError):
-            mode = stat.S_IMODE(os.stat(base, dir_fd=folder, follow_symlinks=False).st_mode)
-        temporary = f".{base}.{secrets.token_hex(6)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(temporary, flags, 0o600, dir_fd=folder)
+    def write(self) -> None:
+        self._write(self._new, self._change.data)
+        if self._change.before is not None:
+            self._keep_old(self._change.before)
+
+    def _keep_old(self, before: _Found) -> None:
         try:
-            with os.fdopen(file, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fchmod(stream.fileno(), mode)
-                os.fsync(stream.fileno())
-            os.replace(temporary, base, src_dir_fd=folder, dst_dir_fd=folder)
-            os.fsync(folder)
-        except BaseException:
+            os.link(
+                self._name,
+                self._old,
+                src_dir_fd=self._folder,
+                dst_dir_fd=self._folder,
+                follow_symlinks=False,
+            )
+        except (OSError, NotImplementedError):  # a file system without hard links
+            self._write(self._old, before.data)
+
+    def _write(self, name: str, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        before = self._change.before
+        mode = 0o666 if before is None else 0o600  # the umask makes a new file's mode
+        descriptor = os.open(name, flags, mode, dir_fd=self._folder)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if before is not None:
+                with contextlib.suppress(PermissionError):  # only root can give files away
+                    os.fchown(descriptor, *before.owner)
+                os.fchmod(descriptor, before.mode)
+            os.fsync(descriptor)
+
+    def check_unchanged(self) -> None:
+        """The file must still be what the edit was made for."""
+        now = _read(self._folder, self._name)
+        before = self._change.before
+        same = (
+            now is None if before is None else isinstance(now, _Found) and now.data == before.data
+        )
+        if not same:
+            raise MachineError(
+                f"{self._change.name} was changed by somebody else while the reply was "
+                "applied; nothing was changed",
+                "Send the reply again when nothing else writes to the folder.",
+            )
+
+    def swap(self) -> None:
+        self._swapped = True  # before it is: putting back what was not swapped does no harm
+        self._rename(self._new)
+        os.fsync(self._folder)
+
+    def undo(self) -> None:
+        """The old content again, also when the disk no longer confirms anything, and nothing beside it."""
+        if self._swapped:
+            with contextlib.suppress(FileNotFoundError):
+                if self._change.before is None:
+                    os.unlink(self._name, dir_fd=self._folder)
+                else:
+                    self._rename(self._old)
             with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=folder)
-            raise
+                os.fsync(self._folder)
+        self._discard()
+
+    def _rename(self, source: str) -> None:
+        os.replace(source, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+
+    def _discard(self) -> None:
+        for name in (self._new, self._old):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._folder)

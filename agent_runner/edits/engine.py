@@ -1,379 +1,367 @@
-"""`apply_reply`: blocks onto texts, all or none. Pure."""
+"""A reply applied to texts in memory: all of its blocks, or none. Pure; nothing a reply contains raises."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
-from agent_runner.edits import guards, messages, places, rewrite, targets
-from agent_runner.edits.document import Document
-from agent_runner.edits.outcome import AppliedBlock, EditOutcome, EditProblem, ProblemKind
-from agent_runner.edits.parse import Block, parse_reply
+from agent_runner.edits import guards, messages
+from agent_runner.edits.already import already_there
+from agent_runner.edits.diff import unified_diff
+from agent_runner.edits.draft import Draft
+from agent_runner.edits.explain import Explainer
+from agent_runner.edits.outcome import EditedBlock, EditOutcome, EditProblem, ProblemKind
+from agent_runner.edits.parse import Block, Fault, Lines, parse
+from agent_runner.edits.places import Hit, exact_lines, find_places
+from agent_runner.edits.replace import merge
+from agent_runner.edits.targets import Target, Targets
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that is there and cannot be edited, with the reason."""
+
+    reason: str
+
+
+class Source(Protocol):
+    """Where the files come from."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """The files that exist."""
+
+    @property
+    def editable(self) -> Collection[str]:
+        """The files that a reply may change, or create."""
+
+    @property
+    def ascii_only(self) -> Collection[str]:
+        """Of the files read so far, those that are not UTF-8: other new text has no certain bytes there."""
+
+    def read(self, name: str) -> str | Unreadable | None:
+        """The text of a file; None where there is none."""
+
+
+class _Texts:
+    """Texts that the caller holds."""
+
+    def __init__(self, files: Mapping[str, str], editable: Collection[str] | None) -> None:
+        self._files = files
+        self.names: Collection[str] = files.keys()
+        self.editable: Collection[str] = files.keys() if editable is None else editable
+        self.ascii_only: Collection[str] = ()
+
+    def read(self, name: str) -> str | None:
+        return self._files.get(name)
 
 
 def apply_reply(
     reply: str, files: Mapping[str, str], editable: Collection[str] | None = None
 ) -> EditOutcome:
-    """Apply every SEARCH/REPLACE block of a reply to texts, or none.
+    """Apply the SEARCH/REPLACE blocks of a reply to texts: all of them, or none.
 
-    Args:
-        reply: the agent's whole reply; prose and other fences in it mean nothing.
-        files: path (relative, `/`) to text, of every file that blocks may refer to.
-        editable: the paths that may change, which may name files to be created; None = all of `files`.
-
-    Never raises for anything a reply contains.
+    `files` maps paths (relative, `/` between parts) to texts; `editable` are the paths that may change, by
+    default all of `files`. A path that is editable and not in `files` may be created, by a block with an
+    empty SEARCH.
     """
-    parsed = parse_reply(reply)
-    work = _Work(files, editable, parsed.blocks)
-    for broken in parsed.malformed:
-        work.refuse(broken.number, "malformed", broken.message)
-    for block in parsed.blocks:
-        work.take(block)
-    work.check_syntax()
-    return work.outcome(len(parsed.blocks) + len(parsed.malformed))
+    if isinstance(editable, str):
+        editable = (editable,)
+    return plan(reply, _Texts(files, editable))
 
 
-@dataclass
-class _Work:
-    """The state of one reply: documents as they become, and what was said on the way."""
-
-    files: Mapping[str, str]
-    editable: Collection[str] | None
-    blocks: list[Block]
-    documents: dict[str, Document] = field(default_factory=dict)
-    problems: list[EditProblem] = field(default_factory=list)
-    applied: list[AppliedBlock] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    noops: list[EditProblem] = field(default_factory=list)
-    previous: str | None = None
-    done: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = field(default_factory=dict)
-
-    # ------------------------------------------------------------ one block
-
-    def take(self, block: Block) -> None:
-        path = self._target(block)
-        if path is None:
-            return
-        self.previous = path
-        key = (path, block.search, block.replace)
-        if key in self.done:
-            self.notes.append(
-                f"block {block.number} repeats block {self.done[key]} and was left out."
-            )
-            return
-        self.done[key] = block.number
-        if path not in self.files:
-            self._create(block, path)
-            return
-        document = self._document(path)
-        if block.is_empty_search:
-            self._fill_empty(block, path, document)
-            return
-        if block.search == block.replace:
-            self._noop(block, path, None, "SEARCH and REPLACE are the same: leave this block out.")
-            return
-        lazy = guards.lazy_line(block.search, block.replace, document.texts())
-        if lazy is not None:
-            self.refuse(
-                block.number,
-                "malformed",
-                f"REPLACE holds a placeholder, `{lazy.strip()[:80]}`, where code belongs. Write out every "
-                "line, or make the block smaller.",
-                path,
-            )
-            return
-        self._place(block, path, document)
-
-    def _place(self, block: Block, path: str, document: Document) -> None:
-        lines = document.texts()
-        tier, found = places.find(lines, block.search)
-        search, replace = list(block.search), list(block.replace)
-        if not found:
-            there = self._already_there(lines, replace)
-            if there is not None:
-                self._noop(
-                    block, path, there + 1, f"already applied, at line {there + 1}: leave it out."
-                )
-                return
-            for name, plain_search, plain_replace in places.undecorated(search, replace):
-                tier, found = places.find(lines, plain_search)
-                if found:
-                    tier = f"{name}, {tier}" if tier != "exact" else name
-                    search, replace = plain_search, plain_replace
-                    break
-        if not found:
-            if not self._place_pieces(block, path, document):
-                self._no_match(block, path, document)
-            return
-        repeats = sum(
-            1 for b in self.blocks if (b.search, b.replace) == (block.search, block.replace)
+def plan(reply: str, source: Source, *, dry_run: bool = False) -> EditOutcome:
+    """What the reply makes of the files of `source`."""
+    items = parse(reply)
+    if not items:
+        message = messages.no_edits()
+        problem = EditProblem(kind="no_edits", message="the reply holds no SEARCH/REPLACE block")
+        return EditOutcome(
+            applied=False, kind="no_edits", problems=[problem], message=message, dry_run=dry_run
         )
-        chosen = self._unique(document, found, repeats)
-        if chosen is None:
-            starts = [place.start for place in found]
-            text = messages.ambiguous(lines, starts, len(search))
-            lines_at = tuple(start + 1 for start in starts[:8])
-            self.refuse(block.number, "ambiguous", text, path, lines=lines_at)
-            return
-        there = self._inserted_before(lines, chosen[0], search, replace)
-        if there is not None:
-            self._noop(
-                block, path, there + 1, f"already applied, at line {there + 1}: leave it out."
-            )
-            return
-        self._write(block, path, document, (tier, search, replace), chosen)
+    return _Application(source, items).outcome(dry_run=dry_run)
 
-    def _write(
-        self,
-        block: Block,
-        path: str,
-        document: Document,
-        how: tuple[str, list[str], list[str]],
-        chosen: list[places.Place],
-    ) -> None:
-        tier, search, replace = how
-        for place in reversed(chosen):
-            new = rewrite.new_lines(document.lines, place, search, replace)
-            if new is None:
-                self.refuse(
-                    block.number,
-                    "no_match",
-                    f"SEARCH matches at line {place.start + 1} only with another indentation, and a REPLACE "
-                    "line is indented less than that allows. Copy the lines as they are in the file.",
-                    path,
-                    line=place.start + 1,
-                )
-                return
-            document.replace(place.start, place.stop, new, block.number)
-        for place in chosen:
-            self.applied.append(
-                AppliedBlock(block=block.number, path=path, tier=tier, line=place.start + 1)
-            )
 
-    def _place_pieces(self, block: Block, path: str, document: Document) -> bool:
-        """`...` pieces, in order; each must be unique after the one before it."""
-        pieces = places.elided(block.search, block.replace)
-        if pieces is None:
-            return False
-        lines, floor = document.texts(), 0
-        plan: list[tuple[places.Place, list[str], list[str]]] = []
-        for search, replace in pieces:
-            if not any(line.strip() for line in search):
-                if any(line.strip() for line in replace):
-                    return False  # new lines with no place of their own
-                continue
-            _tier, found = places.find(lines, search)
-            if len(found) != 1 or found[0].start < floor:
-                return False
-            plan.append((found[0], search, replace))
-            floor = found[0].stop
-        for place, search, replace in reversed(plan):
-            new = rewrite.new_lines(document.lines, place, search, replace)
-            if new is None:
-                return False
-            document.replace(place.start, place.stop, new, block.number)
-        self.applied.append(
-            AppliedBlock(
-                block=block.number, path=path, tier="... pieces", line=plan[0][0].start + 1
-            )
+@dataclass(frozen=True)
+class _Key:
+    path: str
+    search: Lines
+    replace: Lines
+
+
+class _Application:
+    """One reply on its way: drafts of the files it touches, and what became of each block."""
+
+    def __init__(self, source: Source, items: list[Block | Fault]) -> None:
+        self._source = source
+        self._items = items
+        self._drafts: dict[str, Draft] = {}
+        self._created: set[str] = set()
+        self._done: dict[_Key, int] = {}
+        self._refused: dict[_Key, int] = {}
+        self._problems: list[EditProblem] = []
+        self._blocks: list[EditedBlock] = []
+        targets = Targets(source.names, source.editable, self._holds)
+        self._targets = [
+            (item, targets.target(item.above, self._search_of(item))) for item in items
+        ]
+        self._times = Counter(
+            _Key(target.path, item.search, item.replace)
+            for item, target in self._targets
+            if isinstance(item, Block) and target.path is not None
         )
-        return True
+        self._explainer = Explainer(source.names, self._original)
+        for item, target in self._targets:
+            self._take(item, target)
+
+    @staticmethod
+    def _search_of(item: Block | Fault) -> Lines:
+        return item.search if isinstance(item, Block) else ()
+
+    def outcome(self, *, dry_run: bool) -> EditOutcome:
+        """The record of all of it."""
+        if not self._problems:
+            self._check_syntax()
+        changed = {
+            path: draft
+            for path, draft in self._drafts.items()
+            if draft.text != draft.original or path in self._created
+        }
+        if not self._problems and not changed:
+            self._refuse_without_effect()
+        if self._problems:
+            problems = sorted(self._problems, key=lambda problem: problem.block or 0)
+            message = messages.refusal(problems, len(self._items))
+            return EditOutcome(
+                applied=False,
+                kind=problems[0].kind,
+                problems=problems,
+                message=message,
+                dry_run=dry_run,
+            )
+        return EditOutcome(
+            applied=True,
+            message=messages.success(self._blocks, changed, dry_run=dry_run),
+            files={path: draft.content for path, draft in changed.items()},
+            diff="".join(
+                unified_diff(path, draft, created=path in self._created)
+                for path, draft in changed.items()
+            ),
+            blocks=self._blocks,
+            dry_run=dry_run,
+        )
 
     # ------------------------------------------------------------ files
 
-    def _target(self, block: Block) -> str | None:
-        known = set(self.files) | set(self.editable or ())
-        named = targets.named_target(block.hints, known, self.editable)
-        if named is not None and named.refused is not None:
-            self._forbid(block, str(named.path), named.refused)
-            return None
-        path = named.path if named else None
-        path = path or self.previous or targets.sole(self.files, self.editable)
-        if path is None:
-            holders = [
-                name
-                for name, text in self.files.items()
-                if self._may_edit(name) and places.exact(Document(text).texts(), block.search)
-            ]
-            path = holders[0] if len(holders) == 1 else None
-        if path is None:
-            text = "it does not say which file it is for. Put the file's name on the line above the fence."
-            self.refuse(block.number, "malformed", text)
-            return None
-        if not self._may_edit(path):
-            self._forbid(block, path, "it is not one of the editable files")
-            return None
-        return path
+    def _original(self, path: str) -> str | None:
+        """A file's text as the reply found it, without its byte order mark; None where it cannot be read."""
+        if path in self._drafts:
+            return self._drafts[path].original
+        text = self._source.read(path)
+        return text.removeprefix("\ufeff") if isinstance(text, str) else None
 
-    def _may_edit(self, path: str) -> bool:
-        return path in self.editable if self.editable is not None else path in self.files
+    def _holds(self, path: str, search: Lines) -> bool:
+        """Whether a file holds these lines exactly."""
+        text = self._original(path)
+        return bool(text) and any(search) and bool(exact_lines(Draft(text or ""), search))
 
-    def _forbid(self, block: Block, path: str, why: str) -> None:
-        allowed = sorted(self.editable if self.editable is not None else self.files)
-        listing = ", ".join(allowed[:20]) + (", ..." if len(allowed) > 20 else "")
-        text = f"{path[:200]} cannot be edited: {why}. Editable: {listing or 'none'}."
-        self.refuse(block.number, "path_forbidden", text, path[:200])
+    def _draft(self, path: str) -> Draft | Unreadable | None:
+        if path not in self._drafts:
+            text = self._source.read(path)
+            if not isinstance(text, str):
+                return text
+            self._drafts[path] = Draft(text)
+        return self._drafts[path]
 
-    def _document(self, path: str) -> Document:
-        if path not in self.documents:
-            self.documents[path] = Document(self.files.get(path, ""))
-        return self.documents[path]
+    # ------------------------------------------------------------ one block
 
-    def _create(self, block: Block, path: str) -> None:
-        document = self._document(path)
-        if not block.is_empty_search and not document.lines:
-            text = f"there is no {path} yet. To create it, leave SEARCH empty."
-            self.refuse(block.number, "no_match", text, path)
+    def _take(self, item: Block | Fault, target: Target) -> None:
+        problem = self._apply(item, target)
+        if problem is None:
             return
-        if block.is_empty_search:
-            self._fill_empty(block, path, document)
-        else:
-            self._place(block, path, document)
+        self._problems.append(problem)
+        if isinstance(item, Block) and target.path is not None:
+            self._refused.setdefault(_Key(target.path, item.search, item.replace), item.number)
+            self._explainer.failed(item, target.path)
 
-    def _fill_empty(self, block: Block, path: str, document: Document) -> None:
-        if any(line.text.strip() for line in document.lines):
-            text = (
-                "SEARCH is empty, but the file is not. Copy the lines that stand where the new ones belong "
-                "into SEARCH."
+    def _apply(self, item: Block | Fault, target: Target) -> EditProblem | None:
+        if isinstance(item, Fault):
+            return EditProblem(
+                kind="malformed",
+                message=item.message,
+                block=item.number,
+                path=target.path,
+                reply_line=item.line,
             )
-            self.refuse(block.number, "malformed", text, path)
-            return
-        document.replace(0, len(document.lines), list(block.replace), block.number)
-        self.applied.append(AppliedBlock(block=block.number, path=path, tier="exact", line=1))
-
-    # ------------------------------------------------------------ judging places
-
-    def _unique(
-        self, document: Document, found: list[places.Place], repeats: int
-    ) -> list[places.Place] | None:
-        """The one place; or all of them, where as many identical blocks were sent."""
-        if len(found) == 1:
-            return found
-        own = [
-            p for p in found if all(line.block == 0 for line in document.lines[p.start : p.stop])
-        ]
-        if len(own) == 1:
-            return own
-        apart = all(a.stop <= b.start for a, b in zip(found, found[1:], strict=False))
-        return found if len(found) == repeats and apart else None
-
-    def _already_there(self, lines: list[str], replace: list[str]) -> int | None:
-        if sum(1 for line in replace if line.strip()) < 1:
+        if target.path is None:
+            return EditProblem(
+                kind=target.kind,
+                message=target.message,
+                block=item.number,
+                path=target.shown,
+                reply_line=item.line,
+            )
+        key = _Key(target.path, item.search, item.replace)
+        if item.search == item.replace and item.search:
+            self._note(item, target.path, messages.SAME)
             return None
-        found = places.trailing_space(lines, replace)
-        return found[0].start if len(found) == 1 else None
-
-    def _inserted_before(
-        self, lines: list[str], place: places.Place, search: list[str], replace: list[str]
-    ) -> int | None:
-        """An insertion sent twice: REPLACE holds SEARCH, and stands whole around this very place."""
-        if len(replace) <= len(search):
+        if key in self._done:
+            self._note(item, target.path, f"the same as block {self._done[key]}; done once")
             return None
-        inside = [hit.start for hit in places.exact(replace, search)]
-        for hit in places.exact(lines, replace):
-            if any(hit.start + offset == place.start for offset in inside):
-                return hit.start
+        if key in self._refused:
+            first = self._problem_of(self._refused[key])
+            same = f"it is the same as block {self._refused[key]}, which cannot be applied."
+            return first.model_copy(update={"block": item.number, "message": same})
+        draft = self._draft(target.path)
+        if isinstance(draft, Unreadable):
+            reason = messages.forbidden(target.path, draft.reason, self._source.editable)
+            return self._problem(item, target, "path_forbidden", reason)
+        refused = self._check_text(item, target, draft)
+        if refused is not None:
+            return refused
+        if not any(line.strip() for line in item.search):
+            return self._fill(item, target, draft)
+        if draft is None:
+            return self._problem(item, target, "no_match", messages.NO_SUCH_FILE)
+        return self._place(item, target, draft, self._times[key])
+
+    def _check_text(self, item: Block, target: Target, draft: Draft | None) -> EditProblem | None:
+        """What REPLACE may not hold."""
+        text = "\n".join(item.replace)
+        if any("\ud800" <= character <= "\udfff" for character in text if not character.isascii()):
+            return self._problem(item, target, "malformed", messages.SURROGATE)
+        if target.path in self._source.ascii_only and not text.isascii():
+            return self._problem(item, target, "malformed", messages.NOT_ASCII)
+        lazy = guards.placeholder(item.replace, item.search, draft.original if draft else "")
+        if lazy is None:
+            return None
+        line = item.line + len(item.search) + 2 + lazy
+        message = messages.placeholder(item.replace[lazy], line)
+        return self._problem(item, target, "malformed", message, reply_line=line)
+
+    def _fill(self, item: Block, target: Target, draft: Draft | None) -> EditProblem | None:
+        """An empty SEARCH: a new or empty file."""
+        assert target.path is not None
+        new = "".join(f"{line}\n" for line in item.replace)
+        if draft is not None and draft.text:
+            if new.strip() and draft.text in (new, new.removesuffix("\n")):
+                return self._problem(item, target, "noop", messages.already(1), line=1)
+            return self._problem(item, target, "malformed", messages.EMPTY_SEARCH)
+        if draft is None:
+            draft = self._drafts[target.path] = Draft("")
+            self._created.add(target.path)
+        draft.splice(0, 0, [new] if new else [], item.number)
+        self._done[_Key(target.path, item.search, item.replace)] = item.number
+        self._blocks.append(
+            EditedBlock(block=item.number, path=target.path, tier="new file", line=1)
+        )
         return None
 
-    # ------------------------------------------------------------ words
+    def _place(self, item: Block, target: Target, draft: Draft, times: int) -> EditProblem | None:
+        assert target.path is not None
+        hits = find_places(draft, item.readings())
+        if target.exact_only and hits and hits[0].tier != "exact":
+            return self._problem(item, target, "path_forbidden", target.message)
+        if not hits:
+            return self._explainer.no_match(item, target.path, draft, inferred=target.exact_only)
+        if len(hits) > 1 and len(hits) != times:
+            hits = [hit for hit in hits if draft.is_original(hit.start, hit.end)] or hits
+        if len(hits) > 1 and (len(hits) != times or _overlap(hits)):
+            return self._explainer.ambiguous(item, target.path, draft, hits)
+        there = [place for hit in hits if (place := already_there(draft, hit)) is not None]
+        if there:
+            line = draft.original_line(there[0])
+            return self._problem(item, target, "noop", messages.already(line), line=line)
+        lines = [draft.original_line(hit.start) for hit in hits]
+        for hit in reversed(hits):
+            for part in reversed(hit.parts):
+                start, pieces = merge(draft.text, part)
+                draft.splice(start, part.end, pieces, item.number)
+        self._done[_Key(target.path, item.search, item.replace)] = item.number
+        note = f"matched: {hits[0].tier}, in all {len(hits)} places" if len(hits) > 1 else ""
+        self._blocks.append(
+            EditedBlock(
+                block=item.number, path=target.path, tier=hits[0].tier, line=lines[0], note=note
+            )
+        )
+        return None
 
-    def refuse(
-        self,
-        block: int | None,
+    def _note(self, item: Block, path: str, note: str) -> None:
+        self._blocks.append(EditedBlock(block=item.number, path=path, tier=None, note=note))
+
+    def _problem_of(self, block: int) -> EditProblem:
+        return next(problem for problem in self._problems if problem.block == block)
+
+    @staticmethod
+    def _problem(
+        item: Block,
+        target: Target,
         kind: ProblemKind,
         message: str,
-        path: str | None = None,
         *,
         line: int | None = None,
-        lines: tuple[int, ...] = (),
-        nearest: tuple[str, ...] = (),
-    ) -> None:
-        self.problems.append(
-            EditProblem(
-                kind=kind, message=message, block=block, path=path,
-                line=line if line is not None else (lines[0] if lines else None),
-                lines=lines, nearest=nearest,
-            )
-        )  # fmt: skip
-
-    def _noop(self, block: Block, path: str, line: int | None, message: str) -> None:
-        self.noops.append(
-            EditProblem(kind="noop", message=message, block=block.number, path=path, line=line)
+        reply_line: int | None = None,
+    ) -> EditProblem:
+        return EditProblem(
+            kind=kind,
+            message=message,
+            block=item.number,
+            path=target.path,
+            line=line,
+            lines=[] if line is None else [line],
+            reply_line=reply_line or item.line,
         )
 
-    def _no_match(self, block: Block, path: str, document: Document) -> None:
-        original = Document(self.files.get(path, "")).texts()
-        earlier: list[str] = []
-        if places.find(original, block.search)[1]:
-            changed_by = sorted({line.block for line in document.lines if line.block})
-            earlier = [
-                f"these lines were changed by block {n} of this reply." for n in changed_by[:1]
-            ]
-        others = {
-            name: Document(text).texts()
-            for name, text in self.files.items()
-            if name != path and len(text) < 1_000_000
-        }
-        text, line, nearest = messages.no_match(
-            path, document.texts(), block.search, others, earlier
-        )
-        self.refuse(block.number, "no_match", text, path, line=line, nearest=nearest)
+    # ------------------------------------------------------------ all blocks
 
-    # ------------------------------------------------------------ the end
-
-    def check_syntax(self) -> None:
-        for path, document in self.documents.items():
-            error = guards.broken_python(path, document.original, document.text)
+    def _check_syntax(self) -> None:
+        for path, draft in self._drafts.items():
+            old = None if path in self._created else draft.original
+            if draft.text == draft.original:
+                continue
+            error = guards.broken_syntax(path, old, draft.text)
             if error is not None:
-                writers = [b.block for b in self.applied if b.path == path]
-                code = f": `{messages.cut(error.text.strip())}`" if error.text else ""
-                self.refuse(
-                    writers[-1] if len(writers) == 1 else None,
-                    "malformed",
-                    f"with these edits {path} is no longer Python: {error.msg} "
-                    f"(line {error.lineno} of the new file){code}",
-                    path,
-                    line=error.lineno,
+                self._problems.append(
+                    EditProblem(
+                        kind="malformed",
+                        message=messages.broken_syntax(error, draft.text),
+                        block=self._block_near(path, draft, error.lineno or 1),
+                        path=path,
+                        line=error.lineno,
+                        lines=[error.lineno] if error.lineno else [],
+                    )
                 )
 
-    def outcome(self, blocks: int) -> EditOutcome:
-        if not blocks:
-            problem = EditProblem(kind="no_edits", message=messages.NO_EDITS)
-            return _refused([problem], 0)
-        if self.problems:
-            ordered = sorted(self.problems, key=lambda p: (p.block is None, p.block or 0))
-            return _refused(ordered, blocks)
-        texts = {path: document.text for path, document in self.documents.items()}
-        changed = {p: t for p, t in texts.items() if p not in self.files or t != self.files[p]}
-        if not changed:
-            same = "with these edits every file is what it was before."
-            return _refused(self.noops or [EditProblem(kind="noop", message=same)], blocks)
-        notes = [*self.notes, *(f"block {p.block}: {p.message}" for p in self.noops)]
-        return EditOutcome(
-            applied=True,
-            message=messages.success(self.applied, notes),
-            files=changed,
-            diff="".join(_diff(path, self.files.get(path), text) for path, text in changed.items()),
-            blocks=tuple(self.applied),
-        )
+    def _block_near(self, path: str, draft: Draft, line: int) -> int | None:
+        """The block whose text stands at this line of the new file, or the only one that changed the file."""
+        blocks = {block.block for block in self._blocks if block.path == path and block.tier}
+        if len(blocks) == 1:
+            return blocks.pop()
+        offset = -1
+        for _ in range(line - 1):
+            offset = draft.text.find("\n", offset + 1)
+        return draft.block_at(offset + 1)
+
+    def _refuse_without_effect(self) -> None:
+        for block in self._blocks:
+            message = block.note if block.tier is None else messages.NO_EFFECT
+            self._problems.append(
+                EditProblem(
+                    kind="noop",
+                    message=message,
+                    block=block.block,
+                    path=block.path,
+                    line=block.line,
+                )
+            )
 
 
-def _refused(problems: list[EditProblem], blocks: int) -> EditOutcome:
-    return EditOutcome(
-        applied=False,
-        kind=problems[0].kind,
-        problems=tuple(problems),
-        message=messages.refusal(problems, blocks),
-    )
-
-
-def _diff(path: str, old: str | None, new: str) -> str:
-    """A unified diff; a missing last newline is marked as git does."""
-    before = "/dev/null" if old is None else f"a/{path}"
-    pieces = []
-    for line in difflib.unified_diff(
-        (old or "").splitlines(keepends=True), new.splitlines(keepends=True), before, f"b/{path}"
-    ):
-        pieces.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
-    return "".join(pieces)
+def _overlap(hits: Iterable[Hit]) -> bool:
+    end = -1
+    for hit in hits:
+        if hit.start < end:
+            return True
+        end = hit.end
+    return False

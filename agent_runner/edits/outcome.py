@@ -1,68 +1,95 @@
-"""What becomes of a reply's edits."""
+"""What becomes of a reply's edits: the records that callers read and that travel as JSON."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation
 
 ProblemKind = Literal["no_match", "ambiguous", "malformed", "path_forbidden", "no_edits", "noop"]
 
+Tier = Literal[
+    "exact",
+    "trailing whitespace",
+    "indentation",
+    "blank lines",
+    "line numbers",
+    "section fences",
+    "ellipsis",
+    "new file",
+]
 
-def printable(text: str) -> str:
-    """The same text without lone surrogates, which no encoder takes (a reply may hold any)."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+def _escape_surrogates(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _printable_or_none(value: object) -> object:
-    return printable(value) if isinstance(value, str) else value
+# A caller's text may hold lone surrogates (undecodable bytes): pydantic's check would raise on them, and JSON
+# cannot carry them.
+AnyText = Annotated[
+    str, SkipValidation, PlainSerializer(_escape_surrogates, return_type=str, when_used="json")
+]
 
 
-Shown = Annotated[str, BeforeValidator(_printable_or_none)]
+class FileLine(BaseModel):
+    """One line of a file, as it stands there, without its line ending. `number` counts from 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    text: str
 
 
 class EditProblem(BaseModel):
-    """Why one block was refused. `line` and `nearest` are the evidence: real lines of the file."""
+    """Why one block was refused.
+
+    `block` counts the blocks of the reply from 1 (None: the reply as a whole). `line` and `lines` are
+    lines of the file as it is before the reply, `reply_line` is a line of the reply. `nearest` is the part
+    of the file to look at.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ProblemKind
-    message: Shown
+    message: str
     block: int | None = None
-    path: Shown | None = None
+    path: str | None = None
     line: int | None = None
-    lines: tuple[int, ...] = ()
-    nearest: tuple[Shown, ...] = ()
+    lines: list[int] = Field(default_factory=list)
+    nearest: list[FileLine] = Field(default_factory=list)
+    reply_line: int | None = None
 
 
-class AppliedBlock(BaseModel):
-    """Where a block was applied, and how exactly its SEARCH had to be read (`tier`)."""
+class EditedBlock(BaseModel):
+    """Where one block went. `line` is its first line in the file as it was before the reply.
+
+    `tier` is None for a block that needed no work; `note` then says why.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     block: int
-    path: Shown
-    tier: str
-    line: int
+    path: str
+    tier: Tier | None
+    line: int | None = None
+    note: str = ""
 
 
 class EditOutcome(BaseModel):
-    """All blocks of a reply were applied, or none was.
+    """A reply applied as a whole (`applied`), or not at all (`problems` says why).
 
-    `files` holds the new texts of changed files; empty where nothing was applied. `kind` is that of the
-    first problem.
+    `message` is written for the agent. `files` holds the new text of each file that changed; it is empty when
+    nothing was applied. `diff` is the same as a unified diff. With `dry_run`, `applied` means: would be
+    applied.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     applied: bool
     kind: ProblemKind | None = None
-    problems: tuple[EditProblem, ...] = ()
-    message: Shown
-    files: dict[str, SkipValidation[str]] = Field(default_factory=dict)
-    diff: Shown = ""
-    blocks: tuple[AppliedBlock, ...] = ()
-
-    @field_serializer("files")
-    def _printable_files(self, files: dict[str, str]) -> dict[str, str]:
-        return {printable(name): printable(text) for name, text in files.items()}
+    problems: list[EditProblem] = Field(default_factory=list)
+    message: str
+    files: dict[str, AnyText] = Field(default_factory=dict)
+    diff: AnyText = ""
+    blocks: list[EditedBlock] = Field(default_factory=list)
+    dry_run: bool = False

@@ -1,171 +1,223 @@
-"""Reading blocks out of a reply. A block is never closed, divided or opened by guess."""
+"""A reply's text -> its SEARCH/REPLACE blocks, and the faults in their form. No block is closed by guess.
+
+Lines end at a line feed only: form feeds and Unicode line separators are text like any other.
+"""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-_HEAD = re.compile(r"^([ \t]*)(<{5,9})[ \t]*SEARCH>?[ \t]*$", re.IGNORECASE)
-_TAIL = re.compile(r"^([ \t]*)(>{5,9})[ \t]*REPLACE>?[ \t]*$", re.IGNORECASE)
-_DIVIDER = re.compile(r"^([ \t]*)(={5,9})[ \t]*$")
-_FENCE = re.compile(r"^[ \t]*(?:>[ \t]?)?(`{3,}|~{3,})[ \t]*([^`]*)$")
-# Almost a marker: another tool's words, the wrong count, something behind it.
-_LIKE_HEAD = re.compile(r"^[ \t]*<{3,}[ \t]*(SEARCH|ORIGINAL|HEAD|UPDATED)\b", re.IGNORECASE)
-_LIKE_TAIL = re.compile(r"^[ \t]*>{3,}[ \t]*(REPLACE|UPDATED|SEARCH)\b", re.IGNORECASE)
+from agent_runner.edits import messages
 
-FORM = """\
-experiment.py
-```python
-<<<<<<< SEARCH
-whole lines of the file, as they are now
-=======
-the lines to put in their place
->>>>>>> REPLACE
-```"""
+_HEAD = re.compile(r"([ \t]*)(<{5,9})[ \t]*SEARCH>?[ \t]*", re.IGNORECASE)
+_DIVIDER = re.compile(r"([ \t]*)(={5,9})[ \t]*")
+_TAIL = re.compile(r"([ \t]*)(>{5,9})[ \t]*REPLACE>?[ \t]*", re.IGNORECASE)
+
+# Lines that somebody meant as a marker: of another tool, reversed, too short or long, quoted, escaped, or with
+# more text on the line.
+_WORDS = r"(?:SEARCH|REPLACE|REPLACED|ORIGINAL|UPDATED|HEAD)"
+_FOREIGN_OPENING = re.compile(
+    rf"[ \t]*(?:>+[ \t]+)?(?:<{{3,}}[ \t]*{_WORDS}\b.*|-{{5,}}[ \t]*SEARCH>?[ \t]*|>{{3,}}[ \t]*SEARCH>?[ \t]*"
+    rf"|(?:&lt;){{3,}}[ \t]*{_WORDS}\b.*)",
+    re.IGNORECASE,
+)
+_FOREIGN_CLOSING = re.compile(
+    rf"[ \t]*(?:>+[ \t]+)?(?:>{{4,}}[ \t]*{_WORDS}\b.*|>{{5,9}}[ \t]+\S+[ \t]*|>{{3}}[ \t]*REPLACE>?[ \t]*"
+    rf"|\+{{5,}}[ \t]*REPLACE>?[ \t]*|<{{3,}}[ \t]*REPLACE>?[ \t]*|(?:&gt;){{3,}}[ \t]*{_WORDS}\b.*)",
+    re.IGNORECASE,
+)
+_CUT_OFF = re.compile(r"[ \t]*<{3,9}[ \t]*(?:S(?:E(?:A(?:RC?)?)?)?)?", re.IGNORECASE)
+FENCE = re.compile(r"[ \t]*+(`{3,}+|~{3,}+)[ \t]*+([^`]*)")  # possessive: linear on any line
+
+Lines = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Block:
-    """One SEARCH/REPLACE block. `hints` are texts that may name its file, the nearest first."""
+    """One well-formed block. `above` is the reply's text between the block before and this one."""
 
     number: int
-    search: tuple[str, ...]
-    replace: tuple[str, ...]
-    hints: tuple[str, ...] = ()
+    line: int  # of its SEARCH marker in the reply, from 1
+    above: Lines
+    search: Lines
+    replace: Lines
+    indent: str = ""  # of its markers
 
-    @property
-    def is_empty_search(self) -> bool:
-        return not any(line.strip() for line in self.search)
+    def readings(self) -> list[tuple[Lines, Lines]]:
+        """(SEARCH, REPLACE) as written and, where all of it is indented like its markers, also without that."""
+        if not self.indent:
+            return [(self.search, self.replace)]
+        body = self.search + self.replace
+        if not all(line.startswith(self.indent) or not line.strip() for line in body):
+            return [(self.search, self.replace)]
+        shorter = tuple(line.removeprefix(self.indent) for line in body)
+        count = len(self.search)
+        return [(self.search, self.replace), (shorter[:count], shorter[count:])]
 
 
 @dataclass(frozen=True)
-class Malformed:
-    """A block that cannot be read. `line` counts in the reply, from 1."""
+class Fault:
+    """Something that was meant as a block and is not one."""
 
     number: int
     line: int
+    above: Lines
     message: str
 
 
+@dataclass(frozen=True)
+class _Mark:
+    index: int
+    length: int
+    indent: str
+
+
 @dataclass
-class Reply:
-    """The blocks of a reply in order, and what could not be read."""
+class _Marks:
+    """The marker lines of one kind, to be asked for the first one in a range: of any form, or of one form."""
 
-    blocks: list[Block] = field(default_factory=list)
-    malformed: list[Malformed] = field(default_factory=list)
+    all: list[int] = field(default_factory=list)
+    by_form: dict[tuple[int, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, index: int, match: re.Match[str]) -> None:
+        self.all.append(index)
+        self.by_form[(len(match[2]), match[1])].append(index)
+
+    def first(self, start: int, end: int, form: tuple[int, str] | None = None) -> int | None:
+        found = self.within(start, end, form)
+        return found[0] if found else None
+
+    def within(self, start: int, end: int, form: tuple[int, str] | None = None) -> Sequence[int]:
+        """Up to two of them with start <= index < end."""
+        indexes = self.all if form is None else self.by_form.get(form, [])
+        low = bisect_left(indexes, start)
+        return indexes[low : min(low + 2, bisect_left(indexes, end))]
 
 
-def parse_reply(text: str) -> Reply:
-    """Find every block. Lines end at `\\n` only; a `\\r` before it is not part of the line."""
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    reply = Reply()
-    number, position, floor = 0, 0, 0
-    while position < len(lines):
-        head = _HEAD.match(lines[position])
-        if head is None:
-            if _LIKE_HEAD.match(lines[position]) or _LIKE_TAIL.match(lines[position]):
-                number += 1
-                reply.malformed.append(_stray(number, position, lines[position]))
-            position += 1
-            continue
-        number += 1
-        end = _end_of(lines, position, head)
-        if end is None:
-            reply.malformed.append(
-                Malformed(
-                    number,
-                    position + 1,
-                    f"the SEARCH opened in line {position + 1} of the reply is not closed by a "
-                    f"`{'>' * len(head[2])} REPLACE` line: the reply may have been cut off.",
-                )
+def split_lines(text: str) -> list[str]:
+    """Lines without their endings (line feed, or carriage return and line feed)."""
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def parse(reply: str) -> list[Block | Fault]:
+    """Every block of the reply in order, well-formed or not. Empty: the reply holds no edit."""
+    return _Parser(split_lines(reply.removeprefix("\ufeff"))).items()
+
+
+class _Parser:
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._heads, self._dividers, self._tails = _Marks(), _Marks(), _Marks()
+        self._opening: list[int] = []  # foreign
+        self._closing: list[int] = []
+        for index, line in enumerate(lines):
+            self._classify(index, line)
+        self._ends = sorted([*self._tails.all, *self._closing])
+        self._found: list[Block | Fault] = []
+        self._after = 0  # first line that belongs to no block yet
+
+    def _classify(self, index: int, line: str) -> None:
+        if not any(
+            sign in line for sign in ("<<<", ">>>", "=====", "-----", "+++++", "&lt;", "&gt;")
+        ):
+            return
+        for marks, pattern in (
+            (self._heads, _HEAD),
+            (self._dividers, _DIVIDER),
+            (self._tails, _TAIL),
+        ):
+            match = pattern.fullmatch(line)
+            if match:
+                marks.add(index, match)
+                return
+        if _FOREIGN_OPENING.fullmatch(line):
+            self._opening.append(index)
+        elif _FOREIGN_CLOSING.fullmatch(line):
+            self._closing.append(index)
+
+    def items(self) -> list[Block | Fault]:
+        starts = sorted([*self._heads.all, *self._tails.all, *self._opening, *self._closing])
+        heads, openings = set(self._heads.all), set(self._opening)
+        for index in starts:
+            if index < self._after:
+                continue
+            if index in heads:
+                self._take_block(index)
+            elif index in openings:
+                self._take_foreign(index)
+            else:
+                self._fault(index, messages.stray_marker(self._lines[index]), index + 1)
+        self._check_end()
+        return self._found
+
+    def _take_block(self, head: int) -> None:
+        match = _HEAD.fullmatch(self._lines[head])
+        assert match is not None  # it is in self._heads
+        form = (len(match[2]), match[1])
+        tail = self._tail(head, form)
+        if tail is None:
+            following = self._heads.first(head + 1, len(self._lines))
+            message = messages.unclosed(None if following is None else following + 1)
+            self._fault(head, message, len(self._lines) if following is None else following)
+            return
+        dividers = self._dividers.within(head + 1, tail, form)
+        if not dividers:
+            dividers = self._dividers.within(head + 1, tail)
+        if len(dividers) != 1:
+            lines = [index + 1 for index in dividers]
+            self._fault(head, messages.wrong_dividers(lines, head + 1, tail + 1), tail + 1)
+            return
+        self._found.append(
+            Block(
+                number=len(self._found) + 1,
+                line=head + 1,
+                above=tuple(self._lines[self._after : head]),
+                search=tuple(self._lines[head + 1 : dividers[0]]),
+                replace=tuple(self._lines[dividers[0] + 1 : tail]),
+                indent=match[1],
             )
-            position += 1
-            continue
-        _read_block(reply, number, lines, (floor, position, end), head)
-        position = floor = end + 1
-    return reply
-
-
-def _end_of(lines: list[str], start: int, head: re.Match[str]) -> int | None:
-    """The TAIL of the same length and indent before the next such HEAD; else the first before any HEAD."""
-    own = (head[1], len(head[2]))
-    for index in range(start + 1, len(lines)):
-        opened, closed = _HEAD.match(lines[index]), _TAIL.match(lines[index])
-        if closed and (closed[1], len(closed[2])) == own:
-            return index
-        if opened and (opened[1], len(opened[2])) == own:
-            break
-    for index in range(start + 1, len(lines)):
-        if _HEAD.match(lines[index]):
-            return None
-        if _TAIL.match(lines[index]):
-            return index
-    return None
-
-
-def _read_block(
-    reply: Reply, number: int, lines: list[str], place: tuple[int, int, int], head: re.Match[str]
-) -> None:
-    floor, start, end = place
-    dividers = [(i, _DIVIDER.match(lines[i])) for i in range(start + 1, end)]
-    runs = [(i, match) for i, match in dividers if match]
-    own = [i for i, match in runs if (match[1], len(match[2])) == (head[1], len(head[2]))]
-    candidates = own or [i for i, _match in runs]
-    if len(candidates) != 1:
-        reply.malformed.append(_undivided(number, start, candidates))
-        return
-    body = [lines[start + 1 : candidates[0]], lines[candidates[0] + 1 : end]]
-    search, replace = _without_block_indent(body, head[1])
-    hints = tuple(_hints_above(lines, floor, start))
-    reply.blocks.append(Block(number, tuple(search), tuple(replace), hints))
-
-
-def _undivided(number: int, start: int, dividers: list[int]) -> Malformed:
-    if not dividers:
-        what = "has no `=======` line between what to find and what to put there."
-    else:
-        at = ", ".join(str(i + 1) for i in dividers[:6])
-        what = (
-            f"has several lines that could divide it (lines {at} of the reply). Where the text itself "
-            "holds such lines, use nine-character markers: `<<<<<<<<< SEARCH`, `=========`, "
-            "`>>>>>>>>> REPLACE`."
         )
-    return Malformed(number, start + 1, f"the block opened in line {start + 1} of the reply {what}")
+        self._after = tail + 1
 
+    def _tail(self, head: int, form: tuple[int, str]) -> int | None:
+        """The first REPLACE marker of the same form before another such SEARCH, else any before any."""
+        end = len(self._lines)
+        limit = self._heads.first(head + 1, end, form)
+        same = self._tails.first(head + 1, end if limit is None else limit, form)
+        if same is not None:
+            return same
+        limit = self._heads.first(head + 1, end)
+        return self._tails.first(head + 1, end if limit is None else limit)
 
-def _stray(number: int, index: int, line: str) -> Malformed:
-    return Malformed(
-        number,
-        index + 1,
-        f"line {index + 1} of the reply, `{line.strip()[:60]}`, looks like a marker but is none: markers "
-        f"are `<<<<<<< SEARCH`, `=======` and `>>>>>>> REPLACE`, in that order, alone on their lines.",
-    )
+    def _take_foreign(self, index: int) -> None:
+        """A marker that is not ours: one fault up to the line that closes it, where there is one."""
+        limit = self._heads.first(index + 1, len(self._lines))
+        if limit is None:
+            limit = len(self._lines)
+        position = bisect_right(self._ends, index)
+        after = index + 1
+        if position < len(self._ends) and self._ends[position] < limit:
+            after = self._ends[position] + 1
+        self._fault(index, messages.foreign_marker(self._lines[index]), after)
 
+    def _fault(self, index: int, message: str, after: int) -> None:
+        above = tuple(self._lines[self._after : index])
+        self._found.append(Fault(len(self._found) + 1, index + 1, above, message))
+        self._after = max(after, index + 1)
 
-def _without_block_indent(parts: list[list[str]], indent: str) -> list[list[str]]:
-    """A block inside a list item is indented as a whole, markers included: its text is not."""
-    if not indent or any(line.strip() and not line.startswith(indent) for p in parts for line in p):
-        return parts
-    return [[line.removeprefix(indent) for line in part] for part in parts]
-
-
-def _hints_above(lines: list[str], floor: int, start: int) -> list[str]:
-    """Texts that may name the file: the fence's info string, then the paragraph above, nearest line first."""
-    hints: list[str] = []
-    fences = 0
-    for index in range(start - 1, floor - 1, -1):
-        line = lines[index]
-        fence = _FENCE.match(line)
-        if fence:
-            fences += 1
-            if fences > 2:
-                break
-            if fence[2].strip():
-                hints.append("```" + fence[2].strip())
-        elif line.strip():
-            hints.append(line)
-            if len(hints) > 5:
-                break
-        elif any(not hint.startswith("```") for hint in hints):
-            break  # the paragraph above the fence is over
-    return hints
+    def _check_end(self) -> None:
+        """A reply that stops where another block was about to begin was cut off."""
+        rest = [
+            index for index in range(self._after, len(self._lines)) if self._lines[index].strip()
+        ]
+        if not self._found or not rest:
+            return
+        last = self._lines[rest[-1]]
+        match = FENCE.fullmatch(last)
+        opened = match is not None and bool(match[2].strip())
+        if opened or _CUT_OFF.fullmatch(last):
+            self._fault(rest[-1], messages.cut_off(last), len(self._lines))

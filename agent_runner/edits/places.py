@@ -1,203 +1,326 @@
-"""Where a SEARCH stands in a file. Tiers from exact to tolerant; the first with a hit decides.
+"""Where a SEARCH stands in a text: tier after tier, whole lines only, never by similarity.
 
-Never by similarity, never by first and last line only, never inside a line. What each tier forgives is
-white space or decoration that a model adds when it copies, and nothing else.
+The first tier with a hit decides. Plain search comes before anything else is built.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-# Maps the indentation of a REPLACE line to the file's; None where it cannot.
-IndentMap = Callable[[str], str | None]
+from agent_runner.edits.draft import Draft, find_runs
+from agent_runner.edits.indent import reindent, unit_of
+from agent_runner.edits.outcome import Tier
+from agent_runner.edits.parse import FENCE
 
-
-def _same(indent: str) -> str | None:
-    return indent
+Lines = Sequence[str]
+_SAMPLE = 1000  # lines above and below a place that show the file's unit of indentation
+LIMIT = 1000  # places looked at; more of them are ambiguous in any case
 
 
 @dataclass(frozen=True)
-class Place:
-    """One hit: lines start..stop of the file; `rows[i]` is the file line of SEARCH line i (None = blank)."""
+class Part:
+    """A run of whole lines, text[start:end], and what becomes of it.
+
+    `spans[i]` are the region's lines (from, to) that SEARCH line i stands for; `loose[i]` are blank lines
+    after it that SEARCH does not have. `mapped` is REPLACE as it is written into the file, line for line.
+    """
 
     start: int
-    stop: int
-    rows: tuple[int | None, ...]
-    indent: IndentMap = _same
+    end: int
+    search: Lines
+    replace: Lines
+    mapped: Lines
+    spans: Sequence[tuple[int, int]] | None = None  # None: one line each
+    loose: Sequence[int] = ()
 
 
-def exact(lines: Sequence[str], search: Sequence[str]) -> list[Place]:
-    """Whole lines, byte for byte (but for line ends), by plain string search."""
-    haystack = "\n" + "\n".join(lines) + "\n"
-    needle = "\n" + "\n".join(search) + "\n"
-    places, position, line, counted = [], haystack.find(needle), 0, 0
-    while position != -1:
-        line += haystack.count("\n", counted, position)
-        counted = position
-        places.append(_run(line, len(search)))
-        position = haystack.find(needle, position + 1)
-    return places
+@dataclass(frozen=True)
+class Hit:
+    """One place where SEARCH stands. Only an `ellipsis` has more than one part."""
+
+    tier: Tier
+    parts: tuple[Part, ...]
+
+    @property
+    def start(self) -> int:
+        return self.parts[0].start
+
+    @property
+    def end(self) -> int:
+        return self.parts[-1].end
 
 
-def trailing_space(lines: Sequence[str], search: Sequence[str]) -> list[Place]:
-    """The same, white space at line ends ignored."""
-    return exact([line.rstrip() for line in lines], [line.rstrip() for line in search])
+TierSearch = Callable[[Draft, Lines, Lines], list[Hit]]
 
 
-def indentation(lines: Sequence[str], search: Sequence[str]) -> list[Place]:
-    """The same text at another indentation, by one map that holds for every line."""
-    wanted = [line.strip() for line in search]
-    found = exact([line.strip() for line in lines], wanted)
-    places = []
-    for place in found:
-        pairs = [
-            (_indent(search[i]), _indent(lines[place.start + i]))
-            for i, text in enumerate(wanted)
-            if text
-        ]
-        indent = indent_map(pairs)
-        if indent is not None:
-            places.append(Place(place.start, place.stop, place.rows, indent))
-    return places
+def find_places(draft: Draft, readings: Sequence[tuple[Lines, Lines]]) -> list[Hit]:
+    """The hits of the first tier that has any, in the order of the text. Readings of a block count together."""
+    for search_tier in _TIERS:
+        found: dict[tuple[int, int, tuple[tuple[str, ...], ...]], Hit] = {}
+        for search, new in readings:
+            for hit in search_tier(draft, search, new):
+                texts = tuple(tuple(part.mapped) for part in hit.parts)
+                found.setdefault((hit.start, hit.end, texts), hit)
+        if found:
+            return [found[key] for key in sorted(found)]
+    return []
 
 
-def blank_lines(lines: Sequence[str], search: Sequence[str]) -> list[Place]:
-    """The same lines with other runs of blank lines between them."""
-    rows = [i for i, line in enumerate(lines) if line.strip()]
-    wanted = [i for i, line in enumerate(search) if line.strip()]
-    hits = exact([lines[i].rstrip() for i in rows], [search[i].rstrip() for i in wanted])
-    places = []
-    for hit in hits:
-        found = rows[hit.start : hit.stop]
-        mapped: list[int | None] = [None] * len(search)
-        for index, row in zip(wanted, found, strict=True):
-            mapped[index] = row
-        places.append(Place(found[0], found[-1] + 1, tuple(mapped)))
-    return places
+# ---------------------------------------------------------------- exact
 
 
-TIERS: tuple[tuple[str, Callable[[Sequence[str], Sequence[str]], list[Place]]], ...] = (
-    ("exact", exact),
-    ("trailing white space", trailing_space),
-    ("indentation", indentation),
-    ("blank lines", blank_lines),
-)
+def exact_offsets(text: str, lines: Lines) -> list[int]:
+    """Offsets where these lines stand as whole lines, of a text whose lines end with a line feed only."""
+    needle = "\n".join(lines)
+    ends_blank = lines[-1] == ""  # the nothing after a last line feed is no line
+    offsets: list[int] = []
+    if text.startswith(needle + "\n") or (text == needle and not ends_blank):
+        offsets.append(0)
+    padded = f"\n{needle}\n"
+    position = text.find(padded)
+    while position != -1 and len(offsets) < LIMIT:
+        offsets.append(position + 1)
+        position = text.find(padded, position + 1)
+    last = len(text) - len(needle)
+    if not ends_blank and last > 0 and text.endswith("\n" + needle):
+        offsets.append(last)
+    return offsets
 
 
-def find(lines: Sequence[str], search: Sequence[str]) -> tuple[str, list[Place]]:
-    """The first tier with a hit, and all its places; ("", []) where there is none."""
-    for tier, look in TIERS:
-        places = look(lines, search)
-        if places:
-            return tier, places
-    return "", []
+def exact_lines(draft: Draft, lines: Lines) -> list[int]:
+    """Offsets where these lines stand in the draft, each with either line ending."""
+    if "\r" not in draft.text:
+        return exact_offsets(draft.text, lines)
+    table = draft.table
+    return [table.starts[index] for index in find_runs(table.lines, lines, LIMIT)]
 
 
-# ---------------------------------------------------------------- decorations of copied text
-
-_NUMBERED = re.compile(r"^[ \t]*(\d+)[ \t]*[|:\u2502][ ]?(.*)$")
-_FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})\w*[ \t]*$")
-_ELISION = re.compile(r"^[ \t]*(?:#|//)?[ \t]*(?:\.\.\.|\u2026)[ \t]*$")
-
-
-def undecorated(
-    search: Sequence[str], replace: Sequence[str]
-) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Readings of a block without line numbers, or without a fence inside its sections."""
-    numbered = [_NUMBERED.match(line) for line in search]
-    if all(m or not line.strip() for m, line in zip(numbered, search, strict=True)):
-        numbers = [int(m[1]) for m in numbered if m]
-        if numbers and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
-            yield "line numbers", [m[2] if m else "" for m in numbered], _unnumbered(replace)
-    if len(search) > 2 and _FENCE.match(search[0]) and _FENCE.match(search[-1]):
-        inner = list(replace)
-        if len(inner) >= 2 and _FENCE.match(inner[0]) and _FENCE.match(inner[-1]):
-            inner = inner[1:-1]
-        yield "section fences", list(search[1:-1]), inner
+def _exact(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
+    if "\r" in draft.text:
+        runs = find_runs(draft.table.lines, search, LIMIT)
+        return [_hit(draft, "exact", run, search, new, new) for run in runs]
+    length = sum(map(len, search)) + len(search)
+    return [
+        Hit("exact", (Part(start, min(start + length, len(draft.text)), search, new, new),))
+        for start in exact_offsets(draft.text, search)
+    ]
 
 
-def _unnumbered(lines: Sequence[str]) -> list[str]:
-    matches = [_NUMBERED.match(line) for line in lines]
-    if all(m or not line.strip() for m, line in zip(matches, lines, strict=True)):
-        return [m[2] if m else "" for m in matches]
-    return list(lines)
+def _hit(draft: Draft, tier: Tier, run: int, search: Lines, new: Lines, mapped: Lines) -> Hit:
+    starts = draft.table.starts
+    return Hit(tier, (Part(starts[run], starts[run + len(search)], search, new, mapped),))
 
 
-def elided(
-    search: Sequence[str], replace: Sequence[str]
-) -> list[tuple[list[str], list[str]]] | None:
-    """The pieces between `...` lines, where SEARCH and REPLACE have equally many of them; else None."""
-    left, right = _pieces(search), _pieces(replace)
-    if len(left) < 2 or len(left) != len(right) or not any(any(p) for p in left):
+# ---------------------------------------------------------------- white space
+
+
+def _may_hold(text: str, lines: Lines) -> bool:
+    """False where the text cannot hold all these lines, found without looking at its own lines one by one."""
+    longest = sorted(set(lines), key=lambda line: (-len(line), line))[:4]
+    return all(line in text for line in longest)
+
+
+def _trailing(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
+    wanted = [line.rstrip(" \t\r") for line in search]
+    if not _may_hold(draft.text, wanted):
+        return []
+    runs = find_runs(draft.table.trimmed, wanted, LIMIT)
+    return [_hit(draft, "trailing whitespace", run, search, new, new) for run in runs]
+
+
+def _indentation(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
+    wanted = [line.strip(" \t\r") for line in search]
+    if not _may_hold(draft.text, wanted):
+        return []
+    table = draft.table
+    runs = find_runs(table.stripped, wanted, LIMIT)
+    if not runs:
+        return []
+    around = table.lines[max(runs[0] - _SAMPLE, 0) : runs[0] + _SAMPLE]
+    unit = unit_of(around)
+    hits = []
+    for run in runs:
+        mapped = reindent(search, new, table.lines[run : run + len(search)], unit)
+        if mapped is not None:
+            hits.append(_hit(draft, "indentation", run, search, new, mapped))
+    return hits
+
+
+def _blank_lines(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
+    wanted = [line.rstrip(" \t\r") for line in search]
+    if not _may_hold(draft.text, wanted):
+        return []
+    table = draft.table
+    kept = [index for index, line in enumerate(wanted) if line]
+    if not kept:
+        return []
+    keys = [table.trimmed[index] for index in table.filled]
+    hits = []
+    for run in find_runs(keys, [wanted[index] for index in kept], LIMIT):
+        rows = table.filled[run : run + len(kept)]
+        spans, loose = _spread(len(search), kept, rows)
+        start, end = table.starts[rows[0]], table.starts[rows[-1] + 1]
+        hits.append(Hit("blank lines", (Part(start, end, search, new, new, spans, loose),)))
+    return hits
+
+
+def _spread(
+    count: int, kept: list[int], rows: list[int]
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """Which of the region's lines each SEARCH line stands for, when blank runs differ in length.
+
+    A run of blanks in SEARCH stands for the file's run at that place, whatever its length; blanks where SEARCH
+    has none are loose: they stay behind the line they follow.
+    """
+    first = rows[0]
+    spans = [(0, 0)] * count
+    loose = [0] * count
+    for position, (line, row) in enumerate(zip(kept, rows, strict=True)):
+        index, here = line, row - first
+        spans[index] = (here, here + 1)
+        if position + 1 == len(rows):
+            break
+        blanks = rows[position + 1] - row - 1
+        if kept[position + 1] > index + 1:
+            spans[index + 1] = (here + 1, here + 1 + blanks)
+            for other in range(index + 2, kept[position + 1]):
+                spans[other] = (here + 1 + blanks, here + 1 + blanks)
+        else:
+            loose[index] = blanks
+    return spans, loose
+
+
+# ---------------------------------------------------------------- copied from a display
+
+_NUMBERED = re.compile(r"[ \t]*(\d{1,9}) *([|:→]|\t)(.*)", re.DOTALL)
+
+
+def _line_numbers(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
+    numbered = [(index, _NUMBERED.fullmatch(line)) for index, line in enumerate(search)]
+    matches = [(index, match) for index, match in numbered if match is not None]
+    if not matches or len({int(match[1]) - index for index, match in matches}) != 1:
+        return []  # numbers copied from a display count up by one
+    separator = matches[0][1][2]
+    bare, plain = _without_numbers(search, separator), _without_numbers(new, separator)
+    if bare is None or plain is None or not any(line.strip() for line in bare):
+        return []
+    readings = [(bare, plain)]
+    if separator != "\t" and all(line[:1] in ("", " ") for line in bare):
+        # `25 | code`: the blank after the bar is the display's. A REPLACE without numbers does not have it.
+        same = plain == list(new)
+        readings.append(
+            ([line[1:] for line in bare], plain if same else [line[1:] for line in plain])
+        )
+    return _as("line numbers", draft, readings)
+
+
+def _without_numbers(lines: Lines, separator: str) -> list[str] | None:
+    """The lines without their numbers; unchanged where none has one; None where only some have."""
+    matches = [_NUMBERED.fullmatch(line) for line in lines]
+    having = [match for match in matches if match is not None and match[2] == separator]
+    if not having:
+        return list(lines)
+    if len(having) != sum(1 for line in lines if line.strip()):
         return None
-    return list(zip(left, right, strict=True))
+    return [match[3] if match else line for match, line in zip(matches, lines, strict=True)]
 
 
-def _pieces(lines: Sequence[str]) -> list[list[str]]:
+def _fences(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
+    bare = _without_fence(search)
+    if bare is None or not any(line.strip() for line in bare):
+        return []
+    inner = _without_fence(new)
+    return _as("section fences", draft, [(bare, new if inner is None else inner)])
+
+
+def _without_fence(lines: Lines) -> list[str] | None:
+    filled = [index for index, line in enumerate(lines) if line.strip()]
+    if len(filled) < 2:
+        return None
+    opening, closing = FENCE.fullmatch(lines[filled[0]]), FENCE.fullmatch(lines[filled[-1]])
+    if not opening or not closing or closing[2].strip() or opening[1] != closing[1]:
+        return None
+    return list(lines[filled[0] + 1 : filled[-1]])
+
+
+def _as(tier: Tier, draft: Draft, readings: Sequence[tuple[Lines, Lines]]) -> list[Hit]:
+    for inner in (_exact, _trailing, _indentation):
+        hits = [hit for search, new in readings for hit in inner(draft, search, new)]
+        if hits:
+            return [replace(hit, tier=tier) for hit in hits]
+    return []
+
+
+# ---------------------------------------------------------------- ellipsis
+
+
+def split_at_dots(lines: Lines) -> list[list[str]]:
+    """The pieces between lines that are `...` alone."""
     pieces: list[list[str]] = [[]]
     for line in lines:
-        if _ELISION.match(line):
+        if line.strip() in ("...", "…"):
             pieces.append([])
         else:
             pieces[-1].append(line)
     return pieces
 
 
-# ---------------------------------------------------------------- indentation
+def _ellipsis(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
+    old_pieces, new_pieces = split_at_dots(search), split_at_dots(new)
+    if len(old_pieces) < 2 or len(old_pieces) != len(new_pieces):
+        return []
+    pairs = []
+    for old, fresh in zip(old_pieces, new_pieces, strict=True):
+        if old:
+            pairs.append((old, fresh))
+        elif fresh:
+            return []  # text beside nothing has no place
+    if not all(any(line.strip() for line in old) for old, _ in pairs) or not pairs:
+        return []
+    table = draft.table
+    places = [
+        find_runs(table.trimmed, [line.rstrip(" \t\r") for line in old], LIMIT) for old, _ in pairs
+    ]
+    hits = []
+    for runs in _in_order(places, [len(old) for old, _ in pairs]):
+        parts = tuple(
+            Part(table.starts[run], table.starts[run + len(old)], old, fresh, fresh)
+            for run, (old, fresh) in zip(runs, pairs, strict=True)
+        )
+        hits.append(Hit("ellipsis", parts))
+    return hits
 
 
-def indent_map(pairs: Sequence[tuple[str, str]]) -> IndentMap | None:
-    """One rule that turns every first indentation into its second; None where there is none."""
-    deeper = {there.removesuffix(here) for here, there in pairs if there.endswith(here)}
-    if len(deeper) == 1 and all(there.endswith(here) for here, there in pairs):
-        prefix = deeper.pop()
-        if all(there == prefix + here for here, there in pairs):
-            return lambda indent: prefix + indent
-    shallower = {here.removesuffix(there) for here, there in pairs if here.endswith(there)}
-    if len(shallower) == 1 and all(here.endswith(there) for here, there in pairs):
-        cut = shallower.pop()
-        if all(here == cut + there for here, there in pairs):
-            return lambda indent: indent.removeprefix(cut) if indent.startswith(cut) else None
-    return _other_unit(pairs)
+def _in_order(places: list[list[int]], lengths: list[int]) -> Iterator[list[int]]:
+    """The first and, where there is another, the last choice of one place per piece, in order, no overlaps."""
+    earliest: list[int] = []
+    after = 0
+    for runs, length in zip(places, lengths, strict=True):
+        fitting = [run for run in runs if run >= after]
+        if not fitting:
+            return
+        earliest.append(fitting[0])
+        after = fitting[0] + length
+    latest: list[int] = []
+    before: int | None = None
+    for runs, length in zip(reversed(places), reversed(lengths), strict=True):
+        fitting = [run for run in runs if before is None or run + length <= before]
+        latest.append(fitting[-1])
+        before = fitting[-1]
+    latest.reverse()
+    yield earliest
+    if latest != earliest:
+        yield latest
 
 
-def _other_unit(pairs: Sequence[tuple[str, str]]) -> IndentMap | None:
-    """Tabs for spaces or one width for another: levels stay what they are."""
-    units = {_unit(here, there) for here, there in pairs if here or there}
-    if len(units) != 1:
-        return None
-    unit = units.pop()
-    if unit is None:
-        return None
-    here_unit, there_unit = unit
-
-    def mapped(indent: str) -> str | None:
-        levels, rest = divmod(len(indent), len(here_unit))
-        return there_unit * levels if not rest and indent == here_unit * levels else None
-
-    return mapped
-
-
-def _unit(here: str, there: str) -> tuple[str, str] | None:
-    """The smallest pair of units that explains one line: (four spaces, tab), (two spaces, four), ..."""
-    if not here or not there or len(set(here)) != 1 or len(set(there)) != 1:
-        return None
-    if here[0] == "\t":
-        levels = len(here)
-    elif there[0] == "\t":
-        levels = len(there)
-    else:
-        return None  # spaces for spaces: a level cannot be told from a width
-    if len(here) % levels or len(there) % levels:
-        return None
-    return here[: len(here) // levels], there[: len(there) // levels]
-
-
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
-
-
-def _run(start: int, length: int) -> Place:
-    return Place(start, start + length, tuple(range(start, start + length)))
+_TIERS: tuple[TierSearch, ...] = (
+    _exact,
+    _trailing,
+    _indentation,
+    _blank_lines,
+    _fences,
+    _line_numbers,
+    _ellipsis,
+)

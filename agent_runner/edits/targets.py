@@ -1,103 +1,110 @@
-"""Which file a block is for, and whether it may be edited. Certain, or refused."""
+"""Which file each block edits, and whether it may: named, else inferred where that is certain, else refused."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-_DECORATION = "*`'\"_ \t"
-_PREFIX = re.compile(r"^(?:[#>]+\s+|[-*+]\s+|\d+[.)]\s+)+")
-_LABEL = re.compile(
-    r"^(?:in\s+)?(?:the\s+)?(?:file(?:\s*name|\s*path)?|path|filename)\s*[:=]\s*", re.IGNORECASE
-)
-_RANGE = re.compile(r"\s*\((?:lines?|updated|modified|new|edit(?:ed)?)\b[^)]*\)\s*$", re.IGNORECASE)
-_LINK = re.compile(r"^\[[^\]]*\]\(([^)\s]+)\)$")
-_PATH = re.compile(
-    r"^[^\s:;,!?(){}\[\]<>|]*\.[A-Za-z][A-Za-z0-9_+-]{0,11}$|^[^\s:;,!?(){}\[\]<>|]+/[^\s:;,!?(){}\[\]<>|]+$"
-)
+from agent_runner.edits import messages
+from agent_runner.edits.guards import forbidden_path
+from agent_runner.edits.names import Heading, match_known, read_heading
+from agent_runner.edits.outcome import ProblemKind
+from agent_runner.edits.parse import Lines
+
+_SEARCHED = 200  # files that are looked through for a SEARCH without a name
 
 
+@dataclass(frozen=True)
 class Target:
-    """A file of the folder, or the reason why what was named cannot be edited."""
+    """The file of a block (`path`), or why there is none (`kind`, `message`, and the name as `shown`).
 
-    def __init__(self, path: str | None, refused: str | None = None) -> None:
-        self.path = path
-        self.refused = refused
+    `exact_only`: the words above name another, unknown file, so only an exact match shows that this one is
+    meant; `message` then says what to answer otherwise.
+    """
 
-
-def named_target(
-    hints: tuple[str, ...], files: Collection[str], editable: Collection[str] | None
-) -> Target | None:
-    """The file that the text above a block names; None where it names none."""
-    for position, hint in enumerate(hints):
-        for name in _candidates(hint, whole_line=position <= 1 or hint.startswith("```")):
-            target = _resolve(name, files, editable)
-            if target is not None:
-                return target
-    mentioned = _mentioned(" ".join(h for h in hints if not h.startswith("```")), files)
-    return Target(mentioned) if mentioned is not None else None
+    path: str | None
+    kind: ProblemKind = "path_forbidden"
+    message: str = ""
+    shown: str | None = None
+    exact_only: bool = False
 
 
-def check_path(name: str) -> str | None:
-    """Why a path may never be edited, whatever the list says; None where it may."""
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or name.startswith(("~", "$", "\\")) or re.match(r"^[A-Za-z]:", name):
-        return "absolute paths are not allowed"
-    if "\0" in name:
-        return "the path holds a NUL character"
-    parts = re.split(r"[/\\]", name)
-    if ".." in parts:
-        return "`..` is not allowed in a path"
-    if any(part.lower() == ".git" or part.lower().startswith(".git:") for part in parts):
-        return ".git is never edited"
-    return None
+class Targets:
+    """Resolves the blocks of one reply in order, since a block without a name continues the one before it."""
 
+    def __init__(
+        self,
+        names: Collection[str],
+        editable: Collection[str],
+        holds: Callable[[str, Lines], bool],
+    ) -> None:
+        self._editable = editable
+        self._known = (
+            names if editable is names else {**dict.fromkeys(names), **dict.fromkeys(editable)}
+        )
+        self._holds = holds
+        self._previous: Target | None = None
 
-def _candidates(hint: str, *, whole_line: bool) -> list[str]:
-    """Path-like readings of one line, decorations taken off."""
-    if hint.startswith("```"):
-        info = hint.removeprefix("```").replace("{", " ").replace("}", " ")
-        words = [
-            re.sub(r"^(?:title|file|filename|path)=", "", w).strip(_DECORATION)
-            for w in info.split()
-        ]
-        words += [w.partition(":")[2] for w in info.split() if ":" in w]
-        return [w for w in words if _PATH.match(w)]
-    if not whole_line:
-        return []
-    text = _PREFIX.sub("", hint.strip()).strip()
-    text = _RANGE.sub("", text.rstrip(":").strip())
-    text = _LABEL.sub("", text.strip(_DECORATION)).strip(_DECORATION).rstrip(":").strip(_DECORATION)
-    link = _LINK.match(text)
-    text = link[1] if link else text
-    return [text] if text and not re.search(r"\s", text) else []
+    def target(self, above: Lines, search: Lines) -> Target:
+        """The file of the block below this text."""
+        heading = read_heading(above, self._known)
+        target = self._from(heading, search)
+        if target.path is not None or target.kind == "path_forbidden":
+            self._previous = Target(target.path, target.kind, target.message, target.shown)
+        return target
 
+    def _from(self, heading: Heading, search: Lines) -> Target:
+        if heading.conflict is not None and heading.named is not None:
+            message = messages.conflict(heading.named, heading.conflict)
+            return Target(None, "malformed", message)
+        if heading.named is not None:
+            return self._allowed(heading.named)
+        if len(heading.mentioned) == 1:
+            return self._allowed(heading.mentioned[0])
+        if not heading.mentioned:
+            inferred = self._inferred()
+            if inferred is not None:
+                return self._checked(inferred, heading.foreign)
+        holding = self._holding(heading.mentioned or self._editable, search)
+        if holding is not None:
+            return self._allowed(holding)
+        message = f"{messages.NO_NAME} {messages.editable_files(self._editable)}"
+        return Target(None, "malformed", message)
 
-def _resolve(name: str, files: Collection[str], editable: Collection[str] | None) -> Target | None:
-    known = name.removeprefix("./")
-    forbidden = check_path(name) if _PATH.match(name) or name in files else None
-    if forbidden is not None:
-        return Target(name, forbidden)
-    if known in files or (editable is not None and known in editable):
-        return Target(known)
-    if not _PATH.match(known):
+    def _inferred(self) -> Target | None:
+        if self._previous is not None:
+            return self._previous
+        if len(self._editable) == 1:
+            return self._allowed(next(iter(self._editable)))
         return None
-    same_name = [path for path in files if PurePosixPath(path).name == known]
-    if "/" not in known and len(same_name) == 1:
-        return Target(same_name[0])
-    return Target(known, "there is no such file here")
 
+    def _checked(self, target: Target, foreign: str | None) -> Target:
+        if foreign is None or target.path is None:
+            return target
+        reason = (
+            "the text above the block names it, and it is not among the files that can be edited"
+        )
+        message = messages.forbidden(foreign, reason, self._editable)
+        return Target(target.path, message=message, exact_only=True)
 
-def _mentioned(text: str, files: Collection[str]) -> str | None:
-    """The one known file that a paragraph names; None where it names none, or several."""
-    found = {
-        path for path in files if re.search(rf"(?<![\w/.-]){re.escape(path)}(?![\w/-]|\.\w)", text)
-    }
-    return found.pop() if len(found) == 1 else None
+    def _holding(self, candidates: Collection[str], search: Lines) -> str | None:
+        """The only file that holds SEARCH exactly."""
+        if len(candidates) > _SEARCHED or not any(line.strip() for line in search):
+            return None
+        holding = [path for path in sorted(candidates) if self._holds(path, search)]
+        return holding[0] if len(holding) == 1 else None
 
-
-def sole(files: Mapping[str, str], editable: Collection[str] | None) -> str | None:
-    """The only file that may be edited, where there is only one."""
-    choices = list(files) if editable is None else [name for name in editable if name in files]
-    return choices[0] if len(choices) == 1 else None
+    def _allowed(self, name: str) -> Target:
+        shown = messages.printable(name)
+        reason = forbidden_path(name)
+        path = None if reason else match_known(name, self._known)
+        if reason is None and path is not None:
+            reason = forbidden_path(path)
+        if reason is None and path is None:
+            reason = "there is no such file among those that can be edited"
+        if reason is None and path not in self._editable:
+            reason = "it is not among the files that can be edited"
+        if reason is not None:
+            message = messages.forbidden(name, reason, self._editable)
+            return Target(None, "path_forbidden", message, shown)
+        return Target(path)

@@ -60,7 +60,7 @@ def cli(home: Path, tmp_path: Path) -> Callable[..., Ended]:
 
     def run(*arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ended:
         ended = subprocess.run(
-            [sys.executable, "-m", "agent_runner.surfaces.cli.main", *arguments],
+            [sys.executable, "-m", "agent_runner", *arguments],
             input=stdin.encode("utf-8", errors="surrogateescape"),
             capture_output=True,
             cwd=tmp_path,

@@ -155,7 +155,7 @@ def test_import_chat_says_what_a_log_holds(cli: Callable) -> None:
     recorded = cli("import-chat", str(log), "--json").json["recorded"]
     assert recorded["title"]
     assert recorded["baseline"] == {
-        "present": True,
+        "present": False,
         "problem": None,
         "degenerate": False,
         "findings": [],

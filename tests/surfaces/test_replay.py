@@ -35,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def agent_runner(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "agent_runner.surfaces.cli.main", "--home", str(home), *arguments],
+        [sys.executable, "-m", "agent_runner", "--home", str(home), *arguments],
         capture_output=True,
         text=True,
         timeout=900,

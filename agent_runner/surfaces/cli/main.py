@@ -214,7 +214,3 @@ app.command("doctor")(doctor.doctor)
 def main() -> None:
     """The console script."""
     app()
-
-
-if __name__ == "__main__":
-    main()

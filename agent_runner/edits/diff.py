@@ -1,0 +1,123 @@
+"""A unified diff straight from what the blocks kept and put in: no second comparison of whole files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agent_runner.edits.draft import Draft, Kept
+
+_CONTEXT = 3
+_NO_NEWLINE = "\\ No newline at end of file\n"
+
+
+@dataclass
+class _Change:
+    """old[low:high], whole lines, become `new`."""
+
+    low: int
+    high: int
+    new: str
+
+
+def unified_diff(path: str, draft: Draft, *, created: bool = False) -> str:
+    """The draft against its original, as `git apply` and `patch` read it. Empty where nothing differs."""
+    old = draft.bom + draft.original
+    if draft.content == old and not created:
+        return ""
+    source = "/dev/null" if created else f"a/{path}"
+    text = [f"--- {source}\n+++ b/{path}\n"]
+    shift = line = position = 0
+    for hunk in _hunks(old, _changes(draft, old)):
+        start = _back(old, hunk[0].low)
+        line += old.count("\n", position, start)
+        position = start
+        rendered, added = _render(old, hunk, line, shift)
+        text.append(rendered)
+        shift += added
+    return "".join(text)
+
+
+def _changes(draft: Draft, old: str) -> list[_Change]:
+    """Everything between the stretches that were kept, which are whole lines."""
+    offset = len(draft.bom)
+    changes: list[_Change] = []
+    new: list[str] = []
+    position = 0
+    for part in [*draft.parts, Kept(len(draft.original), len(draft.original))]:
+        if not isinstance(part, Kept):
+            new.append(part.text)
+            continue
+        change = _Change(position + offset, part.start + offset, "".join(new))
+        if old[change.low : change.high] != change.new:
+            changes.append(change)
+        new, position = [], part.end
+    if offset and changes and changes[0].low == offset:
+        _restore_bom(draft.bom, changes[0], old)
+    return changes
+
+
+def _restore_bom(bom: str, first: _Change, old: str) -> None:
+    """The byte order mark belongs to the first line, whichever that is after the change."""
+    if first.high == first.low or not first.new:
+        end = _forward(old, first.high, 1)
+        first.new += old[first.high : end]
+        first.high = end
+    first.low = 0
+    first.new = bom + first.new
+
+
+def _hunks(old: str, changes: list[_Change]) -> Iterator[list[_Change]]:
+    hunk: list[_Change] = []
+    for change in changes:
+        if hunk and old.count("\n", hunk[-1].high, change.low) > 2 * _CONTEXT:
+            yield hunk
+            hunk = []
+        hunk.append(change)
+    if hunk:
+        yield hunk
+
+
+def _render(old: str, hunk: list[_Change], line: int, shift: int) -> tuple[str, int]:
+    """(the hunk, how many lines it adds). `line` counts the lines above it, `shift` those added there."""
+    position, end = _back(old, hunk[0].low), _forward(old, hunk[-1].high, _CONTEXT)
+    body: list[str] = []
+    for change in hunk:
+        body += _marked(" ", old[position : change.low])
+        body += _marked("-", old[change.low : change.high])
+        body += _marked("+", change.new)
+        position = change.high
+    body += _marked(" ", old[position:end])
+    before = sum(1 for text in body if text[0] != "+")
+    after = sum(1 for text in body if text[0] != "-")
+    header = f"@@ -{_range(line, before)} +{_range(line + shift, after)} @@\n"
+    return header + "".join(body), after - before
+
+
+def _range(start: int, count: int) -> str:
+    return f"{start + 1 if count else start},{count}"
+
+
+def _marked(sign: str, text: str) -> list[str]:
+    lines = text.split("\n")
+    last = lines.pop()
+    marked = [f"{sign}{line}\n" for line in lines]
+    return [*marked, f"{sign}{last}\n{_NO_NEWLINE}"] if last else marked
+
+
+def _back(text: str, position: int) -> int:
+    """The start of the context above a position, which is the start of a line."""
+    for _ in range(_CONTEXT):
+        if position == 0:
+            break
+        position = text.rfind("\n", 0, position - 1) + 1
+    return position
+
+
+def _forward(text: str, position: int, lines: int) -> int:
+    for _ in range(lines):
+        feed = text.find("\n", position)
+        if feed == -1:
+            return len(text)
+        position = feed + 1
+    return position
