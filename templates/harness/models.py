@@ -1,0 +1,216 @@
+"""Which language model a run gets, and loading it.
+
+The runner decides before the run starts (AGENT_RUNNER_MODELS). By hand it is decided here: the model asked
+for if it can be used from this machine's own files, else the next one in the order of template.toml. A
+replacement is always printed and recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import ROOT, events, quiet, settings, store
+from harness.settings import ModelSettings
+
+_BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2}
+_LOAD_FACTOR = 1.5  # weights are held once more in part while loading, and activations come on top
+_WEIGHT_FILES = ("*.safetensors", "*.bin")
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """The language model of this run: asked for, granted, and how it is run. Not loaded yet."""
+
+    requested: str
+    granted: str
+    reason: str
+    settings: ModelSettings
+    device: str
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        return self.settings.layers
+
+    @property
+    def d_model(self) -> int:
+        return self.settings.d_model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.settings.dtype)  # type: ignore[no-any-return]
+
+    def hook_name(self, layer: int) -> str:
+        """The activations of a layer, by transformer_lens's name."""
+        return self.settings.hook.format(layer=layer)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies the weights and the tokenizer."""
+        folder = self.settings.folder or _snapshot(self.granted)
+        if folder is None:
+            return f"hub:{self.granted}"
+        if self.settings.folder is None:
+            return f"hub:{self.granted}@{folder.name}"  # a snapshot folder is named by its commit
+        names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+        return store.digest_of_files(*(folder / n for n in names if (folder / n).is_file()))
+
+    def record(self) -> dict[str, str]:
+        return {"requested": self.requested, "granted": self.granted, "reason": self.reason}
+
+
+def grant(requested: str, configs: Mapping[str, Mapping[str, Any]] | None = None) -> LanguageModel:
+    """The model this run gets when it asks for `requested`.
+
+    `configs` are the experiment's own settings by model name (batch_size, dtype, layers, d_model); they
+    hold where the model asked for is the one granted.
+
+    Raises:
+        LookupError: no model can be used, or the granted one has no settings anywhere.
+    """
+    configs = configs or {}
+    known = settings.model_settings()
+    granted, reason = _decided_by_runner(requested) or _decide(requested, known)
+    own = dict(configs.get(granted, {})) if granted == requested else {}
+    if granted in known:
+        chosen = dataclasses.replace(known[granted], **_as_settings(own))
+    elif own:
+        chosen = settings.parse({"name": granted, **own})
+    else:
+        raise LookupError(
+            f"no settings for the language model {granted!r}: neither template.toml "
+            f"({', '.join(known)}) nor MODEL_CONFIGS ({', '.join(configs)}) has it"
+        )
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    model = LanguageModel(requested, granted, reason, chosen, device)
+    events.emit(model=model.record())
+    events.emit(device=device)
+    suffix = "" if granted == requested else f" instead of {requested}: {reason}"
+    print(f"language model: {granted}{suffix}\ndevice: {device}", flush=True)
+    return model
+
+
+def _as_settings(own: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"batch_size", "dtype", "layers", "d_model"}
+    return {k: tuple(v) if k == "layers" else v for k, v in own.items() if k in names}
+
+
+def _decided_by_runner(requested: str) -> tuple[str, str] | None:
+    table = json.loads(os.environ.get("AGENT_RUNNER_MODELS") or "{}")
+    answer = table.get(requested) or table.get("*")
+    return (answer["granted"], answer.get("reason", "")) if answer else None
+
+
+def _decide(requested: str, known: Mapping[str, ModelSettings]) -> tuple[str, str]:
+    reason = _obstacle(requested, known.get(requested))
+    if reason is None:
+        return requested, ""
+    for name, candidate in known.items():
+        if name != requested and _obstacle(name, candidate) is None:
+            return name, reason
+    raise LookupError(f"no language model of template.toml can be used here; {requested}: {reason}")
+
+
+def _obstacle(name: str, spec: ModelSettings | None) -> str | None:
+    """Why a model cannot be used from this machine's own files, None if it can."""
+    if spec is not None and spec.folder is not None:
+        present = (spec.folder / "config.json").is_file()
+        return None if present else f"its folder {spec.path} is missing from the template"
+    if _snapshot(name) is None:
+        return "it is not in this machine's Hugging Face cache"
+    needed = 0 if spec is None else spec.parameters * _BYTES_PER_WEIGHT.get(spec.dtype, 4)
+    free = None if torch.cuda.is_available() else _available_memory()
+    if free is not None and needed * _LOAD_FACTOR > free:
+        return (
+            f"it needs about {needed * _LOAD_FACTOR / 2**30:.1f} GiB of memory to load, "
+            f"and {free / 2**30:.1f} GiB are free"
+        )
+    return None
+
+
+def _snapshot(name: str) -> Path | None:
+    """The folder of a model in the local Hugging Face cache, by the rules of `huggingface_hub`."""
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+    folder = hub / f"models--{name.replace('/', '--')}"
+    with contextlib.suppress(OSError):
+        commit = (folder / "refs" / "main").read_text().strip()
+        snapshot = folder / "snapshots" / commit
+        weights = any(any(snapshot.glob(pattern)) for pattern in _WEIGHT_FILES)
+        if (snapshot / "config.json").exists() and weights:
+            return snapshot
+    return None
+
+
+def _available_memory() -> int | None:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def load(model: LanguageModel) -> Any:
+    """The model as a `HookedTransformer` with its tokenizer, weights unprocessed.
+
+    Raises:
+        ValueError: the model's width is not the one its settings say.
+    """
+    events.phase("model load")
+    print(f"loading {model.granted} ({model.settings.dtype})", flush=True)
+    with quiet.sae_bench():
+        loaded = _load_hub(model) if model.settings.folder is None else _load_folder(model)
+    if loaded.cfg.d_model != model.d_model:
+        raise ValueError(
+            f"{model.granted} has d_model {loaded.cfg.d_model}, but its settings say {model.d_model}; "
+            "correct d_model in MODEL_CONFIGS or template.toml"
+        )
+    return loaded.eval()
+
+
+def _load_hub(model: LanguageModel) -> Any:
+    from transformer_lens import HookedTransformer
+
+    return HookedTransformer.from_pretrained_no_processing(
+        model.granted, device=model.device, dtype=model.dtype
+    )
+
+
+def _load_folder(model: LanguageModel) -> Any:
+    """A model from a folder, by the functions that `from_pretrained` is made of.
+
+    `from_pretrained` itself refuses every name outside its own table.
+    """
+    from transformer_lens import HookedTransformer
+    from transformer_lens.loading_from_pretrained import (
+        get_pretrained_model_config,
+        get_pretrained_state_dict,
+    )
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = str(model.settings.path)
+    # A relative name: these functions take "gemma" or "llama" anywhere in the path for the architecture.
+    with contextlib.chdir(ROOT):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        weights = AutoModelForCausalLM.from_pretrained(folder, dtype=model.dtype)
+        cfg = get_pretrained_model_config(folder, device=model.device, dtype=model.dtype)
+        state = get_pretrained_state_dict(folder, cfg, hf_model=weights, dtype=model.dtype)
+        cfg.tokenizer_name = None
+        loaded = HookedTransformer(cfg, tokenizer, default_padding_side="right")
+    loaded.load_and_process_state_dict(
+        state,
+        fold_ln=False,
+        center_writing_weights=False,
+        center_unembed=False,
+        fold_value_biases=False,
+    )
+    return loaded.to(model.device)
