@@ -1,25 +1,21 @@
 """The way of one proposal: apply, validate, admit, execute, settle, observe.
 
-Each step either passes (None) or is where the proposal ends (`Ending`). What an ending means for budget
-and for the agent is decided in one place, `conclude`.
+Each step either passes (None) or is where the proposal ends (`Ending`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from agent_runner import models
 from agent_runner.edits import apply_to_directory
 from agent_runner.ledger import RunRow
-from agent_runner.paths import read_json, read_text, write_atomic, write_json
+from agent_runner.paths import read_json, read_text, write_atomic
 from agent_runner.records import (
-    Budget,
     Failure,
     Idea,
     Limits,
     Observation,
-    Outcome,
     Problem,
     RunResult,
     Stage,
@@ -28,13 +24,19 @@ from agent_runner.records import (
 from agent_runner.results import read_results
 from agent_runner.service import telling
 from agent_runner.service.baselines import degenerate, ensure_baseline
+from agent_runner.service.endings import (
+    Ending,
+    conclude,
+    out_of_budget,
+    refused,
+    refused_for,
+    run_ending,
+)
 from agent_runner.service.jobs import JobRequest, Progress, explain, read_events, wait
 from agent_runner.service.runs import (
     RunSpec,
-    charge,
     execute,
     grant_environment,
-    shown_output,
     stored_result,
 )
 from agent_runner.service.workspace import Workspace
@@ -42,19 +44,6 @@ from agent_runner.validation import check_contract, check_static
 
 # Refusals that may have another answer the next time, for the same code.
 _NOT_THE_CODES_DOING = {"model_unavailable", "lost", "not_started", "cancelled"}
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Where a proposal ended. `tell` writes the agent's message, given the budget after it."""
-
-    stage: Stage
-    reason: str
-    tell: Callable[[Budget], str]
-    problems: tuple[Problem, ...] = ()
-    accepted: bool = False
-    charged: bool = False
-    run: RunResult | None = None
 
 
 @dataclass
@@ -101,16 +90,14 @@ class Proposal:
     def _has_budget(self) -> Ending | None:
         state = self.workspace.ledger.budget(self.idea.id)
         if state.left <= 0:
-            return _out_of_budget()
+            return out_of_budget()
         if state.attempts_left <= 0:
             message = (
                 "Nothing was changed: this idea has used up its proposals that cost nothing "
                 f"({state.max_runs} runs allow {3 * state.max_runs} of them), although "
                 f"{state.left} runs are left."
             )
-            return _refused(
-                Stage.ADMIT, "attempts_exhausted", message, "no uncharged attempts left"
-            )
+            return refused(Stage.ADMIT, "attempts_exhausted", message, "no uncharged attempts left")
         return None
 
     # ------------------------------------------------------------ apply
@@ -200,7 +187,7 @@ class Proposal:
             kind="already_refused",
             message=f"this is exactly the code of attempt {attempt}, which was refused before its run:",
         )
-        return _refused_for((same, *problems), f"the same code as attempt {attempt}")
+        return refused_for((same, *problems), f"the same code as attempt {attempt}")
 
     def _validate(self) -> Ending | None:
         self.progress("validate", "")
@@ -210,7 +197,7 @@ class Proposal:
             if name.endswith(".py"):
                 problems += check_contract(name, self._repository.show(self.parent, name), text)
         if problems:
-            return _refused_for(tuple(problems), "a fault was found before the run")
+            return refused_for(tuple(problems), "a fault was found before the run")
         return None
 
     def _has_model(self) -> Ending | None:
@@ -223,7 +210,7 @@ class Proposal:
         message = (
             f"Your edit was applied, but none of the template's models can be used:\n{listing}"
         )
-        return _refused(Stage.VALIDATE, "model_unavailable", message, "no model can be used here")
+        return refused(Stage.VALIDATE, "model_unavailable", message, "no model can be used here")
 
     def _has_baseline(self) -> Ending | None:
         baseline = ensure_baseline(self.workspace, self.idea, self.progress)
@@ -233,7 +220,7 @@ class Proposal:
                 "Your edit was applied, but nothing can be compared with this idea's baseline, so no run "
                 f"was started. The template has to be mended first:\n{reasons}"
             )
-            return _refused(
+            return refused(
                 Stage.ADMIT, "baseline_degenerate", message, "the baseline is degenerate"
             )
         return None
@@ -307,9 +294,9 @@ class Proposal:
             self.idea.id, attempt=self.attempt, tree=self.tree, commit=self.commit
         )
         if index is None:
-            return _out_of_budget()
+            return out_of_budget()
         self._repository.set_run_ref(self.idea.id, index, self.commit)
-        return ending_of(self, execute(self.workspace, self.run_spec(index), self.progress))
+        return run_ending(self, execute(self.workspace, self.run_spec(index), self.progress))
 
     def run_spec(self, index: int) -> RunSpec:
         assert self.tree is not None
@@ -327,89 +314,6 @@ class Proposal:
         )
 
 
-def ending_of(proposal: Proposal, run: RunResult) -> Ending:
-    """The ending of a proposal whose run has ended. Settles the reservation: spent, or refunded."""
-    workspace, idea = proposal.workspace, proposal.idea
-    charged, reason = charge(run)
-    workspace.ledger.settle_run(
-        idea.id, run.index, charged=charged, outcome=run.outcome, reason=reason
-    )
-    problems: tuple[Problem, ...] = ()
-    if run.failure is not None:
-        place = run.failure.location
-        problems = (
-            Problem(
-                kind=run.failure.kind,
-                message=run.failure.message,
-                path=place.file if place else None,
-                line=place.line if place else None,
-            ),
-        )
-    warnings = tuple(proposal.warnings)
-    output = shown_output(workspace.paths(idea).run(run.index))
-    return Ending(
-        Stage.DONE if run.outcome is Outcome.SUCCEEDED else Stage.EXECUTE,
-        reason,
-        lambda budget: telling.run_report(run, warnings, budget, output),
-        problems,
-        accepted=run.outcome is not Outcome.NOT_STARTED,
-        charged=charged,
-        run=run,
-    )
-
-
-def conclude(proposal: Proposal, ending: Ending) -> Observation:
-    """Settle the attempt in the ledger, add the exchange to the history, and store the Observation."""
-    workspace, idea = proposal.workspace, proposal.idea
-    paths = workspace.paths(idea)
-    records = paths.attempt(proposal.attempt)
-    workspace.ledger.settle_attempt(
-        idea.id,
-        proposal.attempt,
-        stage=ending.stage,
-        charged=ending.charged,
-        reason=ending.reason,
-        tree=proposal.tree,
-    )
-    budget = workspace.budget(idea, charged=ending.charged, reason=ending.reason)
-    message = ending.tell(budget)
-    history = workspace.say(idea, proposal.reply, message, key=f"attempt {proposal.attempt}")
-    run_records = paths.run(ending.run.index) if ending.run else None
-    observation = Observation(
-        idea=idea.id,
-        attempt=proposal.attempt,
-        accepted=ending.accepted,
-        stage=ending.stage,
-        problems=(*ending.problems, *proposal.warnings),
-        run=ending.run,
-        budget=budget,
-        message=message,
-        messages=tuple(history.messages()),
-        links={
-            "diff": str(records.diff) if records.diff.exists() else None,
-            "logs": str(run_records.folder) if run_records else None,
-            "records": str(records.folder),
-            "worktree": str(paths.worktree),
-            "review": None,
-        },
-    )
-    write_json(records.observation, observation)
-    return observation
-
-
 def _stands(row: RunRow) -> bool:
     """A refunded run was not the code's doing: the same code may run again."""
     return row.state == "spent"
-
-
-def _out_of_budget() -> Ending:
-    message = "Nothing was changed: the run budget of this idea is used up. Its results stand."
-    return _refused(Stage.ADMIT, "budget_exhausted", message, "no runs left")
-
-
-def _refused(stage: Stage, kind: str, message: str, reason: str) -> Ending:
-    return _refused_for((Problem(kind=kind, message=message),), reason, stage)
-
-
-def _refused_for(problems: Sequence[Problem], reason: str, stage: Stage = Stage.VALIDATE) -> Ending:
-    return Ending(stage, reason, lambda budget: telling.refusal(problems, budget), tuple(problems))

@@ -10,8 +10,9 @@ from agent_runner.ledger import RunRow
 from agent_runner.paths import read_json, read_text
 from agent_runner.records import Idea, Observation, Outcome, Problem, Stage
 from agent_runner.service import telling
+from agent_runner.service.endings import Ending, conclude, run_ending
 from agent_runner.service.jobs import Progress, wait
-from agent_runner.service.proposals import Ending, Proposal, conclude, ending_of
+from agent_runner.service.proposals import Proposal
 from agent_runner.service.runs import conclude as conclude_run
 from agent_runner.service.runs import stored_result
 from agent_runner.service.workspace import Workspace
@@ -84,4 +85,4 @@ def _finish_run(proposal: Proposal, row: RunRow) -> Ending:
         proposal.warnings.append(
             Problem(kind="not_started", message="the run never started", severity="warning")
         )
-    return ending_of(proposal, result)
+    return run_ending(proposal, result)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from agent_runner.errors import UnknownRun, UsageError
 from agent_runner.history import render
 from agent_runner.paths import file_lock, read_text, write_json
@@ -17,6 +19,7 @@ from agent_runner.records import (
     AttemptSummary,
     Idea,
     IdeaView,
+    Limits,
     Observation,
     Outcome,
     RunResult,
@@ -95,8 +98,8 @@ class Runner:
         )
         idea = Idea(
             id=self._reserve_id(title),
-            title=title.strip(),
-            plan=plan,
+            title=_encodable(title.strip()),
+            plan=_encodable(plan),
             template=loaded,
             base_commit=commit,
             base_tree=tree,
@@ -108,8 +111,9 @@ class Runner:
         files = {name: read_text(paths.worktree / name) for name in loaded.editable}
         history = workspace.history(idea).with_user(telling.brief(idea, files), key="brief")
         workspace.save_history(idea, history)
-        workspace.ledger.add_idea(idea.id, idea.title, max_runs)
         write_json(paths.record, idea)
+        # Last: an idea exists once the ledger has it, and by then everything of it is there.
+        workspace.ledger.add_idea(idea.id, idea.title, max_runs)
         return idea
 
     def ideas(self) -> list[IdeaView]:
@@ -258,8 +262,18 @@ class Runner:
 def _with_limits(template: Template, overrides: Mapping[str, Any]) -> Template:
     if not overrides:
         return template
-    unknown = set(overrides) - set(type(template.limits).model_fields)
+    unknown = set(overrides) - set(Limits.model_fields)
     if unknown:
         raise UsageError(f"unknown limits: {', '.join(sorted(unknown))}", "See the README.")
-    limits = type(template.limits).model_validate({**template.limits.model_dump(), **overrides})
+    try:
+        limits = Limits.model_validate({**template.limits.model_dump(), **overrides})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"limit {where}: {first['msg']}", "Give a number.") from error
     return template.model_copy(update={"limits": limits})
+
+
+def _encodable(text: str) -> str:
+    """Text that can be stored: lone surrogates (bytes that were no UTF-8) are replaced."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -315,6 +315,9 @@ def test_misuse_is_said_plainly(runner: Runner, template: Path) -> None:
         runner.create_idea("x", template=template, sandbox="L2")
     with pytest.raises(UsageError, match="unknown limits"):
         runner.create_idea("x", template=template, limits={"sec": 1})
+    with pytest.raises(UsageError, match="limit time_s"):
+        runner.create_idea("x", template=template, limits={"time_s": "long"})
+    assert runner.create_idea("b\udcff", template=template, plan="\udcff").title == "b?"
 
 
 def test_titles_become_readable_unique_ids(runner: Runner, template: Path) -> None:

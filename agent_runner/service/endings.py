@@ -1,0 +1,134 @@
+"""How a proposal ends: what it means for budget and history, and what the agent is told. In one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent_runner.paths import write_json
+from agent_runner.records import (
+    Budget,
+    Idea,
+    Observation,
+    Outcome,
+    Problem,
+    RunResult,
+    Stage,
+)
+from agent_runner.service import telling
+from agent_runner.service.runs import charge, shown_output
+from agent_runner.service.workspace import Workspace
+
+
+class Ended(Protocol):
+    """What is needed of a proposal to conclude it."""
+
+    @property
+    def workspace(self) -> Workspace: ...
+    @property
+    def idea(self) -> Idea: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def reply(self) -> str: ...
+    @property
+    def tree(self) -> str | None: ...
+    @property
+    def warnings(self) -> Sequence[Problem]: ...
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where a proposal ended. `tell` writes the agent's message, given the budget after it."""
+
+    stage: Stage
+    reason: str
+    tell: Callable[[Budget], str]
+    problems: tuple[Problem, ...] = ()
+    accepted: bool = False
+    charged: bool = False
+    run: RunResult | None = None
+
+
+def run_ending(proposal: Ended, run: RunResult) -> Ending:
+    """The ending of a proposal whose run has ended. Settles the reservation: spent, or refunded."""
+    workspace, idea = proposal.workspace, proposal.idea
+    charged, reason = charge(run)
+    workspace.ledger.settle_run(
+        idea.id, run.index, charged=charged, outcome=run.outcome, reason=reason
+    )
+    problems: tuple[Problem, ...] = ()
+    if run.failure is not None:
+        place = run.failure.location
+        problems = (
+            Problem(
+                kind=run.failure.kind,
+                message=run.failure.message,
+                path=place.file if place else None,
+                line=place.line if place else None,
+            ),
+        )
+    warnings = tuple(proposal.warnings)
+    output = shown_output(workspace.paths(idea).run(run.index))
+    return Ending(
+        Stage.DONE if run.outcome is Outcome.SUCCEEDED else Stage.EXECUTE,
+        reason,
+        lambda budget: telling.run_report(run, warnings, budget, output),
+        problems,
+        accepted=run.outcome is not Outcome.NOT_STARTED,
+        charged=charged,
+        run=run,
+    )
+
+
+def conclude(proposal: Ended, ending: Ending) -> Observation:
+    """Settle the attempt in the ledger, add the exchange to the history, and store the Observation."""
+    workspace, idea = proposal.workspace, proposal.idea
+    paths = workspace.paths(idea)
+    records = paths.attempt(proposal.attempt)
+    workspace.ledger.settle_attempt(
+        idea.id,
+        proposal.attempt,
+        stage=ending.stage,
+        charged=ending.charged,
+        reason=ending.reason,
+        tree=proposal.tree,
+    )
+    budget = workspace.budget(idea, charged=ending.charged, reason=ending.reason)
+    message = ending.tell(budget)
+    history = workspace.say(idea, proposal.reply, message, key=f"attempt {proposal.attempt}")
+    run_records = paths.run(ending.run.index) if ending.run else None
+    observation = Observation(
+        idea=idea.id,
+        attempt=proposal.attempt,
+        accepted=ending.accepted,
+        stage=ending.stage,
+        problems=(*ending.problems, *proposal.warnings),
+        run=ending.run,
+        budget=budget,
+        message=message,
+        messages=tuple(history.messages()),
+        links={
+            "diff": str(records.diff) if records.diff.exists() else None,
+            "logs": str(run_records.folder) if run_records else None,
+            "records": str(records.folder),
+            "worktree": str(paths.worktree),
+            "review": None,
+        },
+    )
+    write_json(records.observation, observation)
+    return observation
+
+
+def out_of_budget() -> Ending:
+    message = "Nothing was changed: the run budget of this idea is used up. Its results stand."
+    return refused(Stage.ADMIT, "budget_exhausted", message, "no runs left")
+
+
+def refused(stage: Stage, kind: str, message: str, reason: str) -> Ending:
+    return refused_for((Problem(kind=kind, message=message),), reason, stage)
+
+
+def refused_for(problems: Sequence[Problem], reason: str, stage: Stage = Stage.VALIDATE) -> Ending:
+    return Ending(stage, reason, lambda budget: telling.refusal(problems, budget), tuple(problems))
