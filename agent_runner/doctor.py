@@ -142,7 +142,8 @@ def judge_distributions(
                 status="warn",
                 message=f"not installed: {', '.join(missing)}; the default template cannot run "
                 "(other templates can)",
-                remedy="make setup",
+                remedy="In a checkout: make setup. Elsewhere: "
+                f"{pip} install 'agent-experiment-runner[sae]', then this again.",
             )
         ]
     checks = [

@@ -142,3 +142,14 @@ def test_the_baseline_means_something(home: Path) -> None:
     assert metrics["explained_variance"] > 0.5
     assert metrics["l0"] > 0
     assert run["environment"]["device"] in ("cpu", "cuda:0")
+
+
+def test_the_demo_goes_as_scripted(home: Path) -> None:
+    ended = agent_runner(home, "demo", "--json")
+    assert ended.returncode == 0, ended.stderr
+    observations = json.loads(ended.stdout)["observations"]
+    assert [o["stage"] for o in observations] == ["apply", "validate", "done", "validate"]
+    kinds = [[p["kind"] for p in o["problems"] if p["severity"] == "error"] for o in observations]
+    assert kinds == [["no_match"], ["attribute_error"], [], ["already_run"]]
+    assert [o["budget"]["charged"] for o in observations] == [False, False, True, False]
+    assert Path(observations[2]["links"]["diff"]).read_text().count("usage") == 4
