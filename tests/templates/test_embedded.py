@@ -24,7 +24,11 @@ SETS = (
 )
 LEAST = {"train": 400, "test": 100}
 TOTAL_BYTES = 10_000_000
-EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.(?:com|org|net|edu|de|uk|fr|it)\b")
+EMAIL = re.compile(
+    r"[\w.+-]+@[\w-]+\.(?:com|org|net|edu|de|uk|fr|it)\b"
+    r"|\b\w+ ?[\[(] ?at ?[\])] ?\w+|\b\w+ at \w+ dot \w+",
+    re.IGNORECASE,
+)
 
 
 def _read(path: Path) -> list[dict[str, str]]:

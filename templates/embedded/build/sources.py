@@ -26,6 +26,12 @@ _SALT = "embedded-1"
 _EMAIL = re.compile(
     r"<?[\w.+%-]+(?:@|\(at\)| at (?=[\w-]+\.(?:org|com|net|de)))[\w-]+(?:\.[\w-]+)+>?"
 )
+# The same, written so that machines should not find it: name[at]host.org, name at host dot org.
+_HIDDEN_EMAIL = re.compile(
+    r"<?\b[\w.+-]+\s?[\[(]\s?at\s?[\])]\s?[\w-]+(?:(?:\.|\s?[\[(]\s?dot\s?[\])]\s?|\sdot\s)[\w-]+)*>?"
+    r"|<?\b[\w.+-]+(?:\sdot\s\w+)*\sat\s[\w-]+(?:\sdot\s[\w-]+)+>?",
+    re.IGNORECASE,
+)
 _NOTICE = re.compile(
     r"copyright|licen[cs]e\b|warranty|free software foundation|runtime library exception",
     re.IGNORECASE,
@@ -53,6 +59,7 @@ class Source:
 def clean(text: str) -> str:
     """Addresses become <email>; form feeds, tabs and runs of blank lines are normalised."""
     text = _EMAIL.sub("<email>", text.replace("\r\n", "\n").replace("\f", "\n"))
+    text = _HIDDEN_EMAIL.sub("<email>", text)
     text = re.sub(r"[ \t]+\n", "\n", text.expandtabs(4))
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n")
 
@@ -304,6 +311,8 @@ _PHRASES = {
     "Apache-2.0": r"Apache License",
 }
 
+_NOT_NAMES = {"other", "ad-hoc"}
+
 
 def licence(package: str) -> str:
     """Short names from a package's copyright file: its `License:` fields, or the licences it quotes."""
@@ -312,6 +321,8 @@ def licence(package: str) -> str:
     path = Path("/usr/share/doc") / package / "copyright"
     text = path.read_text(errors="replace") if path.is_file() else ""
     names = [name.strip() for name in re.findall(r"^License: *(\S[^\n]*)", text, re.MULTILINE)]
+    # Some packages put the licence's own sentences, or nothing telling, where its short name belongs.
+    names = [name for name in names if len(name) <= 40 and name.lower() not in _NOT_NAMES]
     if not names:
         names = [
             name for name, phrase in _PHRASES.items() if re.search(phrase, text, re.IGNORECASE)
