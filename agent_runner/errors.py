@@ -9,7 +9,8 @@ Only misuse and broken machines raise:
     │   ├── UnknownRun          the idea has no such run
     │   ├── TemplateError       the folder does not keep the template contract
     │   ├── ChatLogError        the file is not a chat log that can be read
-    │   └── IdempotencyConflict the same key was used for another reply
+    │   ├── IdempotencyConflict the same key was used for another reply
+    │   └── HistoryError        a message list that cannot be taken as it is (`agent_runner.history`)
     └── MachineError            the machine, not the caller, stands in the way
         ├── GitError            git is missing or refused a command
         ├── LedgerError         the ledger cannot be read or written

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from agent_runner.errors import UsageError
+
 REMEDIES = {
     "no_turns": "Add at least one user, assistant or tool message with visible text.",
     "unknown_role": "Use system, developer, user, assistant or tool.",
@@ -13,7 +15,7 @@ REMEDIES = {
 }
 
 
-class HistoryError(Exception):
+class HistoryError(UsageError):
     """A message list, or a step in a history, that cannot be taken as it is.
 
     `kind` is one of the keys of `REMEDIES`; `index` is the position of the message in the input,
@@ -23,8 +25,6 @@ class HistoryError(Exception):
     code = "history"
 
     def __init__(self, kind: str, message: str, index: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message, REMEDIES.get(kind, ""))
         self.kind = kind
-        self.message = message
         self.index = index
-        self.remedy = REMEDIES.get(kind, "")

@@ -35,12 +35,8 @@ def open_runner(context: typer.Context, home: Path | None) -> Runner:
 @contextmanager
 def reported(as_json: bool) -> Iterator[None]:
     """Report our own errors on stderr and end with their exit code."""
-    from agent_runner.history import HistoryError
-
     try:
         yield
-    except HistoryError as error:
-        raise typer.Exit(print_error(UsageError(str(error)), as_json=as_json)) from error
     except AgentRunnerError as error:
         raise typer.Exit(print_error(error, as_json=as_json)) from error
     except OSError as error:
