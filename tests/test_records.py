@@ -8,7 +8,9 @@ from pydantic import BaseModel, ValidationError
 from agent_runner import records
 
 CONTRACT: dict[type[BaseModel], str] = {
-    records.Observation: "schema_version idea attempt accepted stage problems run budget message messages links",
+    records.Observation: (
+        "schema_version idea attempt accepted stage problems run budget message messages links"
+    ),
     records.Problem: "kind message path line block",
     records.Budget: "max_runs used left attempts_left charged reason",
     records.RunResult: (
