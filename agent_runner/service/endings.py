@@ -9,6 +9,7 @@ from typing import Protocol
 from agent_runner.paths import write_json
 from agent_runner.records import (
     Budget,
+    Failure,
     Idea,
     Observation,
     Outcome,
@@ -58,24 +59,13 @@ def run_ending(proposal: Ended, run: RunResult) -> Ending:
     workspace.ledger.settle_run(
         idea.id, run.index, charged=charged, outcome=run.outcome, reason=reason
     )
-    problems: tuple[Problem, ...] = ()
-    if run.failure is not None:
-        place = run.failure.location
-        problems = (
-            Problem(
-                kind=run.failure.kind,
-                message=run.failure.message,
-                path=place.file if place else None,
-                line=place.line if place else None,
-            ),
-        )
     warnings = tuple(proposal.warnings)
     output = shown_output(workspace.paths(idea).run(run.index))
     return Ending(
         Stage.DONE if run.outcome is Outcome.SUCCEEDED else Stage.EXECUTE,
         reason,
         lambda budget: telling.run_report(run, warnings, budget, output),
-        problems,
+        (problem_of(run.failure),) if run.failure is not None else (),
         accepted=run.outcome is not Outcome.NOT_STARTED,
         charged=charged,
         run=run,
@@ -121,8 +111,21 @@ def conclude(proposal: Ended, ending: Ending) -> Observation:
     return observation
 
 
-def out_of_budget() -> Ending:
-    message = "Nothing was changed: the run budget of this idea is used up. Its results stand."
+def problem_of(failure: Failure) -> Problem:
+    """A failure in one line, with its place."""
+    place = failure.location
+    return Problem(
+        kind=failure.kind,
+        message=failure.message,
+        path=place.file if place else None,
+        line=place.line if place else None,
+    )
+
+
+def out_of_budget(*, applied: bool) -> Ending:
+    """No run is left: found before any work, or (another process was quicker) after the edit was applied."""
+    what = "Your edit was applied, but" if applied else "Nothing was changed:"
+    message = f"{what} the run budget of this idea is used up. Its results stand."
     return refused(Stage.ADMIT, "budget_exhausted", message, "no runs left")
 
 

@@ -28,6 +28,7 @@ from agent_runner.service.endings import (
     Ending,
     conclude,
     out_of_budget,
+    problem_of,
     refused,
     refused_for,
     run_ending,
@@ -90,7 +91,7 @@ class Proposal:
     def _has_budget(self) -> Ending | None:
         state = self.workspace.ledger.budget(self.idea.id)
         if state.left <= 0:
-            return out_of_budget()
+            return out_of_budget(applied=False)
         if state.attempts_left <= 0:
             message = (
                 "Nothing was changed: this idea has used up its proposals that cost nothing "
@@ -272,18 +273,11 @@ class Proposal:
     def _faulty(self, step: str, failure: Failure) -> Ending:
         reason = f"{step} found the fault before the run"
         failure = failure.model_copy(update={"charged": False, "charged_reason": reason})
-        place = failure.location
-        problem = Problem(
-            kind=failure.kind,
-            message=failure.message,
-            path=place.file if place else None,
-            line=place.line if place else None,
-        )
         return Ending(
             Stage.VALIDATE,
             reason,
             lambda budget: telling.check_failure(step, failure, self.commit, budget),
-            (problem,),
+            (problem_of(failure),),
         )
 
     # ------------------------------------------------------------ admit and execute
@@ -294,7 +288,7 @@ class Proposal:
             self.idea.id, attempt=self.attempt, tree=self.tree, commit=self.commit
         )
         if index is None:
-            return out_of_budget()
+            return out_of_budget(applied=True)
         self._repository.set_run_ref(self.idea.id, index, self.commit)
         return run_ending(self, execute(self.workspace, self.run_spec(index), self.progress))
 
