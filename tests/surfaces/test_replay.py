@@ -152,4 +152,6 @@ def test_the_demo_goes_as_scripted(home: Path) -> None:
     kinds = [[p["kind"] for p in o["problems"] if p["severity"] == "error"] for o in observations]
     assert kinds == [["no_match"], ["attribute_error"], [], ["already_run"]]
     assert [o["budget"]["charged"] for o in observations] == [False, False, True, False]
-    assert Path(observations[2]["links"]["diff"]).read_text().count("usage") == 4
+    changed = Path(observations[2]["links"]["diff"]).read_text()
+    assert "-            self.usage.lerp_" in changed
+    assert "+            self.ae.usage.lerp_" in changed
