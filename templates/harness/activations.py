@@ -72,13 +72,8 @@ def training_activations(model: LanguageModel, layer: int) -> TrainingActivation
     """
     s = model.settings
     key = {
-        "model": model.digest,
-        "hook": model.hook_name(layer),
-        "layer": layer,
-        "dtype": s.dtype,
-        "device": torch.device(model.device).type,
+        **model.activation_key(layer),
         "corpus": data.corpus_digest(s),
-        "context_length": s.context_length,
         "distinct_tokens": s.distinct_tokens,
         "held_out_tokens": s.held_out_tokens,
         "seed": EVALUATION_SEED,

@@ -64,6 +64,17 @@ class LanguageModel:
         names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
         return store.digest_of_files(*(folder / n for n in names if (folder / n).is_file()))
 
+    def activation_key(self, layer: int) -> dict[str, Any]:
+        """All that the activations of a text depend on beside the text: part of every key in the store."""
+        return {
+            "model": self.digest,
+            "hook": self.hook_name(layer),
+            "layer": layer,
+            "dtype": self.settings.dtype,
+            "device": torch.device(self.device).type,
+            "context_length": self.settings.context_length,
+        }
+
     def record(self) -> dict[str, str]:
         return {"requested": self.requested, "granted": self.granted, "reason": self.reason}
 

@@ -39,14 +39,9 @@ def file_name(dataset: str) -> str:
 def _artifact(model: LanguageModel, layer: int, name: str, load: Callable[[], Any]) -> Path:
     s = model.settings
     key = {
-        "model": model.digest,
-        "hook": model.hook_name(layer),
-        "layer": layer,
-        "dtype": s.dtype,
-        "device": torch.device(model.device).type,
+        **model.activation_key(layer),
         "dataset": name,
         "dataset_digest": data.dataset_digest(s, name),
-        "context_length": s.context_length,
         "llm_batch_size": s.batch_size,
         "probe_train_set_size": s.probe_train_set_size,
         "probe_test_set_size": s.probe_test_set_size,
