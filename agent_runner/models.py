@@ -59,22 +59,21 @@ def grant(models: Sequence[ModelSpec], template: Path, machine: Machine) -> dict
     The order of `models` is the order of preference. A model that cannot be used is replaced by the first
     one that can; `reason` says why. Empty where the template names no models, or none can be used.
     """
-    obstacles = {model.name: _obstacle(model, template, machine) for model in models}
-    usable = [model.name for model in models if obstacles[model.name] is None]
+    reasons = obstacles(models, template, machine)
+    usable = [model.name for model in models if model.name not in reasons]
     if not usable:
         return {}
     granted: dict[str, ModelUse] = {}
-    for model in models:
-        obstacle = obstacles[model.name]
-        granted[model.name] = (
-            ModelUse(requested=model.name, granted=model.name)
-            if obstacle is None
-            else ModelUse(requested=model.name, granted=usable[0], reason=obstacle)
+    for name in (model.name for model in models):
+        granted[name] = (
+            ModelUse(requested=name, granted=usable[0], reason=reasons[name])
+            if name in reasons
+            else ModelUse(requested=name, granted=name)
         )
     granted[ANY_OTHER] = ModelUse(
         requested=ANY_OTHER,
         granted=usable[0],
-        reason=f"not among the models of this template ({', '.join(obstacles)})",
+        reason=f"not among the models of this template ({', '.join(model.name for model in models)})",
     )
     return granted
 

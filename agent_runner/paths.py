@@ -181,10 +181,6 @@ class IdeaPaths:
     def run(self, index: int) -> JobPaths:
         return JobPaths(self.folder / "runs" / str(index))
 
-    def out_dir(self, index: int) -> Path:
-        """Where the experiment itself writes: `run_i` below its working directory."""
-        return self.worktree / f"run_{index}"
-
 
 @dataclass(frozen=True)
 class Home:

@@ -6,7 +6,6 @@ import shutil
 
 from agent_runner.paths import JobPaths, file_lock, read_json, write_atomic
 from agent_runner.records import Idea, Limits, ModelUse, Outcome, RunResult, Step
-from agent_runner.results import is_degenerate
 from agent_runner.service.jobs import JobRequest, Progress, wait
 from agent_runner.service.runs import (
     RunSpec,
@@ -40,12 +39,6 @@ def ensure_baseline(
     _hand_over(workspace, idea, shared)
     _record(workspace, idea, result)
     return result
-
-
-def degenerate(workspace: Workspace, idea: Idea) -> bool:
-    """Whether the recorded baseline is one that nothing may be compared with."""
-    result = stored_result(workspace.paths(idea).run(0))
-    return result is not None and is_degenerate(result.findings)
 
 
 def _run_baseline(

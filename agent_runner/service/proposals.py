@@ -6,24 +6,27 @@ Each step either passes (None) or is where the proposal ends (`Ending`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from agent_runner import models
 from agent_runner.edits import apply_to_directory
-from agent_runner.ledger import RunRow
+from agent_runner.failures import KINDS, charges
+from agent_runner.ledger import UNCHARGED_PER_RUN, RunRow
 from agent_runner.paths import read_json, read_text, write_atomic
 from agent_runner.records import (
     Failure,
     Idea,
     Limits,
+    ModelUse,
     Observation,
     Problem,
     RunResult,
     Stage,
     Step,
 )
-from agent_runner.results import read_results
+from agent_runner.results import is_degenerate, read_results
 from agent_runner.service import telling
-from agent_runner.service.baselines import degenerate, ensure_baseline
+from agent_runner.service.baselines import ensure_baseline
 from agent_runner.service.endings import (
     Ending,
     conclude,
@@ -42,9 +45,6 @@ from agent_runner.service.runs import (
 )
 from agent_runner.service.workspace import Workspace
 from agent_runner.validation import check_contract, check_static
-
-# Refusals that may have another answer the next time, for the same code.
-_NOT_THE_CODES_DOING = {"model_unavailable", "lost", "not_started", "cancelled"}
 
 
 @dataclass
@@ -86,6 +86,11 @@ class Proposal:
                 return conclude(self, ending)
         return conclude(self, self._run())
 
+    @cached_property
+    def _grants(self) -> dict[str, ModelUse]:
+        """Decided once: the checks before a run and the run itself get the same models."""
+        return self.workspace.model_grants(self.idea)
+
     # ------------------------------------------------------------ admit, before any work
 
     def _has_budget(self) -> Ending | None:
@@ -95,7 +100,7 @@ class Proposal:
         if state.attempts_left <= 0:
             message = (
                 "Nothing was changed: this idea has used up its proposals that cost nothing "
-                f"({state.max_runs} runs allow {3 * state.max_runs} of them), although "
+                f"({state.max_runs} runs allow {UNCHARGED_PER_RUN * state.max_runs} of them), although "
                 f"{state.left} runs are left."
             )
             return refused(Stage.ADMIT, "attempts_exhausted", message, "no uncharged attempts left")
@@ -162,7 +167,9 @@ class Proposal:
                     return self._already_run(result)
         for earlier in self.workspace.ledger.attempts(self.idea.id):
             if earlier.tree == self.tree and earlier.stage == Stage.VALIDATE:
-                return self._already_refused(earlier.number)
+                ending = self._already_refused(earlier.number)
+                if ending is not None:
+                    return ending
         return None
 
     def _already_run(self, run: RunResult) -> Ending:
@@ -182,7 +189,7 @@ class Proposal:
         if stored is None:
             return None
         problems = Observation.model_validate(stored).problems
-        if any(problem.kind in _NOT_THE_CODES_DOING for problem in problems):
+        if any(_may_pass_next_time(problem) for problem in problems):
             return None
         same = Problem(
             kind="already_refused",
@@ -203,7 +210,7 @@ class Proposal:
 
     def _has_model(self) -> Ending | None:
         template = self.idea.template
-        if not template.models or self.workspace.model_grants(self.idea):
+        if not template.models or self._grants:
             return None
         machine = models.Machine.here(network=template.resources.network)
         reasons = models.obstacles(template.models, self._paths.worktree, machine)
@@ -215,7 +222,7 @@ class Proposal:
 
     def _has_baseline(self) -> Ending | None:
         baseline = ensure_baseline(self.workspace, self.idea, self.progress)
-        if degenerate(self.workspace, self.idea):
+        if is_degenerate(baseline.findings):
             reasons = "\n".join(f"- {f.code}: {f.message}" for f in baseline.findings)
             message = (
                 "Your edit was applied, but nothing can be compared with this idea's baseline, so no run "
@@ -241,7 +248,6 @@ class Proposal:
         records = self._records.step(name)
         out_dir = records.folder.absolute() / "out"
         self.progress(name, step.command.replace("{out_dir}", "out"))
-        grants = self.workspace.model_grants(self.idea)
         request = JobRequest(
             job_id=f"{self.idea.id}/attempt_{self.attempt}/{name}",
             command=step.command,
@@ -249,7 +255,7 @@ class Proposal:
             worktree=self._paths.worktree,
             records=records,
             limits=limits.model_copy(update={"time_s": step.time_s}),
-            environment={**step.env, **grant_environment(grants)},
+            environment={**step.env, **grant_environment(self._grants)},
         )
         job = self.workspace.jobs.start(request, network=self.idea.template.resources.network)
         ended = wait(job, records, name, self.progress)
@@ -302,10 +308,17 @@ class Proposal:
             tree=self.tree,
             worktree=self._paths.worktree,
             records=self._paths.run(index),
-            grants=self.workspace.model_grants(self.idea),
+            grants=self._grants,
             baseline=stored_result(baseline),
             baseline_info=read_json(baseline.final_info),
         )
+
+
+def _may_pass_next_time(problem: Problem) -> bool:
+    """A refusal for what would not be charged as a run: the machine's doing, and not the code's."""
+    if problem.kind == "model_unavailable":
+        return True
+    return problem.kind in KINDS and not charges(problem.kind)[0]
 
 
 def _stands(row: RunRow) -> bool:

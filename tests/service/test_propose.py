@@ -272,6 +272,25 @@ def test_preflight_and_smoke_find_faults_at_no_cost(
     assert runner.show(idea.id).budget.used == 0
 
 
+def test_a_refusal_that_was_the_machines_doing_is_not_held_against_the_code(
+    runner: Runner, template: Path, tmp_path: Path, edit: Edit
+) -> None:
+    full = tmp_path / "disk is full"
+    full.touch()
+    (template / "check.py").write_text(
+        f"import os\nif os.path.exists({str(full)!r}):\n"
+        "    raise OSError(28, 'No space left on device')\n"
+    )
+    (template / "template.toml").write_text('[preflight]\ncommand = "python check.py"\n')
+    idea = runner.create_idea("Full", template=template)
+    there, back = edit(RATE, "        self.rate = 0.3"), edit("        self.rate = 0.3", RATE)
+    assert kinds(runner.propose(idea.id, there)) == ["disk_full"]
+    full.unlink()
+    runner.propose(idea.id, back)
+    again = runner.propose(idea.id, there)
+    assert again.run is not None and again.run.outcome is Outcome.SUCCEEDED
+
+
 def test_a_degenerate_baseline_stops_before_any_run(
     runner: Runner, template: Path, edit: Edit
 ) -> None:

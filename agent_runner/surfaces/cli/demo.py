@@ -11,7 +11,13 @@ import typer
 from rich.rule import Rule
 
 from agent_runner.records import Observation
-from agent_runner.surfaces.cli.options import HomeOption, JsonOption, open_runner, reported
+from agent_runner.surfaces.cli.options import (
+    HomeOption,
+    JsonOption,
+    chosen_home,
+    open_runner,
+    reported,
+)
 from agent_runner.surfaces.cli.output import (
     Exit,
     data,
@@ -51,7 +57,7 @@ def demo(
     """Play a short scripted session: a refusal, a fault found early, a run, and the history."""
     began = time.monotonic()
     with reported(as_json):
-        chosen = home or (context.obj or {}).get("home") or Path("runs/demo")
+        chosen = chosen_home(context, home) or Path("runs/demo")
         runner = open_runner(context, chosen)
         idea = runner.create_idea(TITLE, template=template, plan=PLAN)
         _title(as_json, f"Idea {idea.id}: the baseline first (costs nothing)")

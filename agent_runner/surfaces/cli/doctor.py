@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from agent_runner.surfaces.cli.options import HomeOption, JsonOption
+from agent_runner.surfaces.cli.options import HomeOption, JsonOption, chosen_home
 from agent_runner.surfaces.cli.output import Exit, data, print_json
 
 _MARKS = {"ok": "[green]ok[/green]", "warn": "[yellow]warn[/yellow]", "fail": "[red]fail[/red]"}
@@ -25,8 +25,7 @@ def doctor(
     from agent_runner.settings import Settings
 
     settings = Settings()
-    chosen = home or (context.obj or {}).get("home") or settings.home
-    checks = examine(settings.python, chosen)
+    checks = examine(settings.python, chosen_home(context, home) or settings.home)
     if as_json:
         print_json({"checks": [check.model_dump() for check in checks]})
     else:

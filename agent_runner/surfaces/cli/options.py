@@ -24,12 +24,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 IdeaArgument = Annotated[str, typer.Argument(metavar="IDEA", help="An idea's id, see `list`.")]
 
 
+def chosen_home(context: typer.Context, home: Path | None) -> Path | None:
+    """`--home` may stand before or after the command's name; None where it was not given."""
+    return home or (context.obj or {}).get("home")
+
+
 def open_runner(context: typer.Context, home: Path | None) -> Runner:
-    """The Runner of a command: `--home` may stand before or after the command's name."""
+    """The Runner of a command."""
     from agent_runner.service import Runner  # heavy (database, git): not for --help
 
-    chosen = home or (context.obj or {}).get("home")
-    return Runner(chosen)
+    return Runner(chosen_home(context, home))
 
 
 @contextmanager
