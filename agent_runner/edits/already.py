@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agent_runner.edits.draft import Draft
-from agent_runner.edits.places import Hit
-from agent_runner.edits.replace import merge
+from agent_runner.edits.places import Part
+from agent_runner.edits.replace import Piece
 
 
-def already_there(draft: Draft, hit: Hit) -> int | None:
-    """Where REPLACE already stands around this place, so that the edit would put it in twice."""
-    if len(hit.parts) > 1:
-        return None
-    part = hit.parts[0]
+def already_there(
+    draft: Draft, part: Part, pieces: Sequence[Piece], *, but_for_blanks: bool
+) -> int | None:
+    """Where the text that `pieces` make stands already around this place: the edit would put it in twice."""
     here = draft.text[part.start : part.end]
     new = "".join(
-        piece if isinstance(piece, str) else draft.text[slice(*piece)]
-        for piece in merge(draft.text, part)[1]
+        piece if isinstance(piece, str) else draft.text[slice(*piece)] for piece in pieces
     )
     if len(new) <= len(here):
         return None
-    if hit.tier == "blank lines":
+    if but_for_blanks:
         return _there_but_for_blanks(draft, part.start, here, new)
     offset = new.find(here)
     while offset != -1:

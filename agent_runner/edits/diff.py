@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from agent_runner.edits.draft import Draft, Kept
+from agent_runner.edits.draft import Change, Draft
 
 _CONTEXT = 3
 _NO_NEWLINE = "\\ No newline at end of file\n"
-
-
-@dataclass
-class _Change:
-    """old[low:high], whole lines, become `new`."""
-
-    low: int
-    high: int
-    new: str
 
 
 def unified_diff(path: str, draft: Draft, *, created: bool = False) -> str:
@@ -27,48 +17,37 @@ def unified_diff(path: str, draft: Draft, *, created: bool = False) -> str:
         return ""
     source = "/dev/null" if created else f"a/{path}"
     text = [f"--- {source}\n+++ b/{path}\n"]
-    shift = line = position = 0
+    shift = 0
     for hunk in _hunks(old, _changes(draft, old)):
-        start = _back(old, hunk[0].low)
-        line += old.count("\n", position, start)
-        position = start
+        line = draft.lines_above(max(_back(old, hunk[0].low) - len(draft.bom), 0))
         rendered, added = _render(old, hunk, line, shift)
         text.append(rendered)
         shift += added
     return "".join(text)
 
 
-def _changes(draft: Draft, old: str) -> list[_Change]:
-    """Everything between the stretches that were kept, which are whole lines."""
+def _changes(draft: Draft, old: str) -> list[Change]:
     offset = len(draft.bom)
-    changes: list[_Change] = []
-    new: list[str] = []
-    position = 0
-    for part in [*draft.parts, Kept(len(draft.original), len(draft.original))]:
-        if not isinstance(part, Kept):
-            new.append(part.text)
-            continue
-        change = _Change(position + offset, part.start + offset, "".join(new))
-        if old[change.low : change.high] != change.new:
-            changes.append(change)
-        new, position = [], part.end
-    if offset and changes and changes[0].low == offset:
-        _restore_bom(draft.bom, changes[0], old)
+    changes = draft.changes()
+    if not offset:
+        return changes
+    changes = [Change(change.low + offset, change.high + offset, change.new) for change in changes]
+    if changes and changes[0].low == offset:
+        changes[0] = _with_bom(draft.bom, changes[0], old)
     return changes
 
 
-def _restore_bom(bom: str, first: _Change, old: str) -> None:
+def _with_bom(bom: str, first: Change, old: str) -> Change:
     """The byte order mark belongs to the first line, whichever that is after the change."""
-    if first.high == first.low or not first.new:
-        end = _forward(old, first.high, 1)
-        first.new += old[first.high : end]
-        first.high = end
-    first.low = 0
-    first.new = bom + first.new
+    high, new = first.high, first.new
+    if high == first.low or not new:
+        high = _forward(old, first.high, 1)
+        new += old[first.high : high]
+    return Change(0, high, bom + new)
 
 
-def _hunks(old: str, changes: list[_Change]) -> Iterator[list[_Change]]:
-    hunk: list[_Change] = []
+def _hunks(old: str, changes: list[Change]) -> Iterator[list[Change]]:
+    hunk: list[Change] = []
     for change in changes:
         if hunk and old.count("\n", hunk[-1].high, change.low) > 2 * _CONTEXT:
             yield hunk
@@ -78,7 +57,7 @@ def _hunks(old: str, changes: list[_Change]) -> Iterator[list[_Change]]:
         yield hunk
 
 
-def _render(old: str, hunk: list[_Change], line: int, shift: int) -> tuple[str, int]:
+def _render(old: str, hunk: list[Change], line: int, shift: int) -> tuple[str, int]:
     """(the hunk, how many lines it adds). `line` counts the lines above it, `shift` those added there."""
     position, end = _back(old, hunk[0].low), _forward(old, hunk[-1].high, _CONTEXT)
     body: list[str] = []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
+
+from agent_runner.edits.lines import LineTable
 
 BOM = "\ufeff"
 
@@ -27,38 +26,23 @@ class New:
     block: int
 
 
-class LineTable:
-    """The lines of a text, without their endings, and where each begins. Built only when plain search fails."""
+@dataclass(frozen=True)
+class Change:
+    """original[low:high], whole lines, became `new`."""
 
-    def __init__(self, text: str) -> None:
-        raw = text.split("\n")
-        lengths = [len(line) + 1 for line in raw]
-        self.starts: list[int] = [0, *accumulate(lengths)]
-        self.starts[-1] = len(text)
-        last_is_line = raw[-1] != ""
-        if not last_is_line:
-            raw.pop()
-            self.starts.pop()
-        if "\r" in text:
-            tail = raw[-1:] if last_is_line else []
-            body = raw[: len(raw) - len(tail)]
-            raw = [line.removesuffix("\r") for line in body] + tail
-        self.lines = raw
+    low: int
+    high: int
+    new: str
 
-    @cached_property
-    def trimmed(self) -> list[str]:
-        """Without trailing blanks."""
-        return [line.rstrip(" \t\r") for line in self.lines]
 
-    @cached_property
-    def stripped(self) -> list[str]:
-        """Without blanks at both ends."""
-        return [line.strip(" \t\r") for line in self.lines]
+@dataclass(frozen=True)
+class _Splice:
+    """text[start:start + len(new)] took the place of `old`."""
 
-    @cached_property
-    def filled(self) -> list[int]:
-        """Indexes of the lines that are not blank."""
-        return [index for index, line in enumerate(self.trimmed) if line]
+    block: int
+    start: int
+    old: str
+    new: int  # characters
 
 
 class Draft:
@@ -69,8 +53,9 @@ class Draft:
         self.original = content.removeprefix(BOM)
         self.text = self.original
         self.parts: list[Kept | New] = [Kept(0, len(self.original))] if self.original else []
-        self.earlier: list[tuple[int, str]] = []  # (block, the text before it)
+        self._done: list[_Splice] = []
         self._table: LineTable | None = None
+        self._counted = (0, 0)  # an offset of the original, and the line feeds before it
 
     @property
     def table(self) -> LineTable:
@@ -88,7 +73,7 @@ class Draft:
     ) -> None:
         """Put `pieces` in place of text[start:end]: ranges of the present text to keep, and new text."""
         parts = self._cut(0, start)
-        texts: list[str] = [self.text[:start]]
+        texts: list[str] = []
         for piece in pieces:
             if isinstance(piece, str):
                 parts.append(New(piece, block))
@@ -97,11 +82,33 @@ class Draft:
                 parts += self._cut(*piece)
                 texts.append(self.text[slice(*piece)])
         parts += self._cut(end, len(self.text))
-        texts.append(self.text[end:])
-        self.earlier.append((block, self.text))
-        self.text = "".join(texts)
+        new = "".join(texts)
+        self._done.append(_Splice(block, start, self.text[start:end], len(new)))
+        self.text = "".join([self.text[:start], new, self.text[end:]])
         self.parts = _joined(parts)
         self._table = None
+
+    def earlier(self) -> Iterator[tuple[int, str]]:
+        """(block, the text before it), the last block first."""
+        text = self.text
+        for done in reversed(self._done):
+            text = "".join([text[: done.start], done.old, text[done.start + done.new :]])
+            yield done.block, text
+
+    def changes(self) -> list[Change]:
+        """What the blocks did, in the original's order: everything between the stretches that were kept."""
+        changes: list[Change] = []
+        new: list[str] = []
+        position = 0
+        for part in [*self.parts, Kept(len(self.original), len(self.original))]:
+            if not isinstance(part, Kept):
+                new.append(part.text)
+                continue
+            change = Change(position, part.start, "".join(new))
+            if self.original[change.low : change.high] != change.new:
+                changes.append(change)
+            new, position = [], part.end
+        return changes
 
     def is_original(self, start: int, end: int) -> bool:
         """Whether text[start:end] stands wholly in the original's lines."""
@@ -115,9 +122,19 @@ class Draft:
             if position <= offset < position + length:
                 if isinstance(part, New):
                     return None
-                return self.original.count("\n", 0, part.start + offset - position) + 1
+                return self.lines_above(part.start + offset - position) + 1
             position += length
         return None
+
+    def lines_above(self, offset: int) -> int:
+        """The line feeds of the original before an offset, counted from the last offset asked for."""
+        at, count = self._counted
+        if offset >= at:
+            count += self.original.count("\n", at, offset)
+        else:
+            count -= self.original.count("\n", offset, at)
+        self._counted = (offset, count)
+        return count
 
     def block_at(self, offset: int) -> int | None:
         """The block that put in the text at this offset."""
@@ -156,27 +173,3 @@ def _joined(parts: list[Kept | New]) -> list[Kept | New]:
         else:
             joined.append(part)
     return joined
-
-
-def find_runs(keys: Sequence[str], wanted: Sequence[str], limit: int = 1000) -> list[int]:
-    """Where `wanted` stands in `keys` as a run of neighbours (overlaps count); at most `limit` places.
-
-    Lines become integers, so that the search itself is one of bytes and cannot slow down on repetitive files.
-    """
-    numbers: dict[str, int] = {}
-    for key in wanted:
-        numbers.setdefault(key, len(numbers) + 1)
-    if not wanted or len(wanted) > len(keys):
-        return []
-    width = array("I").itemsize
-    haystack = array("I", [numbers.get(key, 0) for key in keys]).tobytes()
-    needle = array("I", [numbers[key] for key in wanted]).tobytes()
-    found: list[int] = []
-    position = haystack.find(needle)
-    while position != -1 and len(found) < limit:
-        if position % width == 0:
-            found.append(position // width)
-            position = haystack.find(needle, position + width)
-        else:
-            position = haystack.find(needle, position + 1)
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from agent_runner.edits.outcome import EditedBlock, EditOutcome, EditProblem, Pr
 from agent_runner.edits.parse import Block, Fault, Lines, parse
 from agent_runner.edits.places import Hit, exact_lines, find_places
 from agent_runner.edits.replace import merge
+from agent_runner.edits.syntax import broken_syntax
 from agent_runner.edits.targets import Target, Targets
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -230,10 +234,11 @@ class _Application:
     def _check_text(self, item: Block, target: Target, draft: Draft | None) -> EditProblem | None:
         """What REPLACE may not hold."""
         text = "\n".join(item.replace)
-        if any("\ud800" <= character <= "\udfff" for character in text if not character.isascii()):
-            return self._problem(item, target, "malformed", messages.SURROGATE)
-        if target.path in self._source.ascii_only and not text.isascii():
-            return self._problem(item, target, "malformed", messages.NOT_ASCII)
+        if not text.isascii():
+            if _SURROGATE.search(text):
+                return self._problem(item, target, "malformed", messages.SURROGATE)
+            if target.path in self._source.ascii_only:
+                return self._problem(item, target, "malformed", messages.NOT_ASCII)
         lazy = guards.placeholder(item.replace, item.search, draft.original if draft else "")
         if lazy is None:
             return None
@@ -270,15 +275,15 @@ class _Application:
             hits = [hit for hit in hits if draft.is_original(hit.start, hit.end)] or hits
         if len(hits) > 1 and (len(hits) != times or _overlap(hits)):
             return self._explainer.ambiguous(item, target.path, draft, hits)
-        there = [place for hit in hits if (place := already_there(draft, hit)) is not None]
-        if there:
-            line = draft.original_line(there[0])
-            return self._problem(item, target, "noop", messages.already(line), line=line)
+        merges = [(part, *merge(draft.text, part)) for hit in hits for part in hit.parts]
+        for part, _, pieces in merges if len(merges) == len(hits) else ():
+            there = already_there(draft, part, pieces, but_for_blanks=hits[0].tier == "blank lines")
+            if there is not None:
+                line = draft.original_line(there)
+                return self._problem(item, target, "noop", messages.already(line), line=line)
         lines = [draft.original_line(hit.start) for hit in hits]
-        for hit in reversed(hits):
-            for part in reversed(hit.parts):
-                start, pieces = merge(draft.text, part)
-                draft.splice(start, part.end, pieces, item.number)
+        for part, start, pieces in reversed(merges):  # from the end, so that offsets stay true
+            draft.splice(start, part.end, pieces, item.number)
         self._done[_Key(target.path, item.search, item.replace)] = item.number
         note = f"matched: {hits[0].tier}, in all {len(hits)} places" if len(hits) > 1 else ""
         self._blocks.append(
@@ -318,10 +323,9 @@ class _Application:
 
     def _check_syntax(self) -> None:
         for path, draft in self._drafts.items():
-            old = None if path in self._created else draft.original
             if draft.text == draft.original:
                 continue
-            error = guards.broken_syntax(path, old, draft.text)
+            error = broken_syntax(path, draft, created=path in self._created)
             if error is not None:
                 self._problems.append(
                     EditProblem(

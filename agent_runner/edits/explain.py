@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from difflib import SequenceMatcher
+from itertools import islice
 
 from agent_runner.edits import messages
-from agent_runner.edits.draft import Draft, LineTable, find_runs
+from agent_runner.edits.draft import Draft
+from agent_runner.edits.lines import BLANKS, LineTable, find_runs
 from agent_runner.edits.nearest import Near, nearest_place
 from agent_runner.edits.outcome import EditProblem, FileLine
 from agent_runner.edits.parse import Block
@@ -83,7 +85,8 @@ class Explainer:
     def _table(self, path: str, draft: Draft) -> LineTable:
         """The file as it is on disk: its line numbers are the ones an agent can look up."""
         if path not in self._tables:
-            self._tables[path] = LineTable(draft.original)
+            same = draft.text == draft.original
+            self._tables[path] = draft.table if same else LineTable(draft.original)
         return self._tables[path]
 
     def _already(self, block: Block, draft: Draft) -> int | None:
@@ -120,7 +123,7 @@ class Explainer:
         longer = _part_of_line(block.search, table)
         if longer:
             causes.append(messages.part_of_line(longer))
-        elif find_runs(table.stripped, [line.strip(" \t\r") for line in block.search]):
+        elif find_runs(table.stripped, [line.strip(BLANKS) for line in block.search]):
             causes.append(messages.INDENTATION)
         if len(split_at_dots(block.search)) > 1:
             causes.append(messages.DOTS)
@@ -131,7 +134,7 @@ class Explainer:
 
     def _taken_by(self, block: Block, draft: Draft) -> int | None:
         """The earlier block after which SEARCH no longer matched."""
-        for number, text in draft.earlier[: -_VERSIONS - 1 : -1]:
+        for number, text in islice(draft.earlier(), _VERSIONS):
             if exact_lines(Draft(text), block.search):
                 return number
         return None

@@ -1,9 +1,8 @@
-"""What no edit may do, whatever it matches: leave the folder, elide code, break a file's syntax."""
+"""What no edit may do, whatever it matches: leave the folder, elide code."""
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -72,15 +71,19 @@ _LAZY = [
 ]  # fmt: skip
 
 
+_LEADS = frozenset('#/*<[(-%;…".')  # what such a line begins with
+
+
 def placeholder(replace: Sequence[str], search: Sequence[str], original: str) -> int | None:
     """The index of the first REPLACE line that stands for code which is not there; None where there is none.
 
     A line that SEARCH or the file has too is real text, and `...` may be the body of a stub.
     """
-    known = {line.strip() for line in search}
     for index, line in enumerate(replace):
         text = line.strip()
-        if not _is_lazy(line) or text in known:
+        if text[:1] not in _LEADS or not _is_lazy(text):
+            continue
+        if any(text == old.strip() for old in search):
             continue
         if text == "...":
             real = _is_stub(replace, index)
@@ -91,11 +94,10 @@ def placeholder(replace: Sequence[str], search: Sequence[str], original: str) ->
     return None
 
 
-def _is_lazy(line: str) -> bool:
-    stripped = line.strip()
-    if not stripped or len(stripped) > 160:
+def _is_lazy(stripped: str) -> bool:
+    if len(stripped) > 160:
         return False
-    is_comment = stripped[0] in '#/*<[(-%;…"' or stripped.startswith("...")
+    is_comment = not stripped.startswith(".") or stripped.startswith("...")
     match = _COMMENT.fullmatch(stripped)
     if not is_comment or match is None:
         return False
@@ -128,30 +130,3 @@ def _is_stub(lines: Sequence[str], index: int) -> bool:
 
 def _depth(line: str) -> int:
     return len(line) - len(line.lstrip())
-
-
-# ---------------------------------------------------------------- syntax
-
-
-def broken_syntax(path: str, old: str | None, new: str) -> SyntaxError | None:
-    """The error of a Python file that has one now and had none before (`old` None: a new file)."""
-    if not path.lower().endswith((".py", ".pyi")):
-        return None
-    error = _syntax_error(path, new)
-    if error is None or (old is not None and _syntax_error(path, old) is not None):
-        return None
-    return error
-
-
-def _syntax_error(path: str, text: str) -> SyntaxError | None:
-    # compile(), not ast.parse(): `return` outside a function and the like are found only there.
-    source = text.removeprefix("\ufeff")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(source, path, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        return error
-    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return SyntaxError(str(error) or type(error).__name__)
-    return None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent_runner.edits.draft import LineTable
+from agent_runner.edits.lines import BLANKS, WORD, LineTable, words_of
 
 _COMMON = 50  # lines and words more frequent than this say nothing about a place
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,9 @@ def nearest_place(search: Sequence[str], table: LineTable) -> Near | None:
 
 
 def _by_lines(search: Sequence[str], table: LineTable) -> int | None:
-    wanted = {line.strip(" \t\r") for line in search if len(_WORD.findall(line)) > 0}
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, line in enumerate(table.stripped):
-        if line in wanted:
-            rows[line].append(row)
     votes: dict[int, float] = defaultdict(float)
     for index, line in enumerate(search):
-        found = rows.get(line.strip(" \t\r"), [])
+        found = table.rows_of_line.get(line.strip(BLANKS), []) if WORD.search(line) else []
         if 0 < len(found) <= _COMMON:
             for row in found:
                 votes[row - index] += 1 / len(found)
@@ -66,17 +59,10 @@ def _by_lines(search: Sequence[str], table: LineTable) -> int | None:
 
 
 def _by_words(search: Sequence[str], table: LineTable) -> int | None:
-    words = {word for line in search for word in _WORD.findall(line)}
-    if not words:
-        return None
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, line in enumerate(table.lines):
-        for word in set(_WORD.findall(line[:400])) & words:
-            rows[word].append(row)
     votes: dict[int, float] = defaultdict(float)
     for index, line in enumerate(search[:100]):
-        for word in sorted(set(_WORD.findall(line[:400]))):
-            found = rows.get(word, [])
+        for word in sorted(words_of(line)):
+            found = table.rows_of_word.get(word, [])
             if 0 < len(found) <= _COMMON:
                 for row in found:
                     votes[row - index] += 1 / len(found)
@@ -88,11 +74,9 @@ def _by_words(search: Sequence[str], table: LineTable) -> int | None:
 
 def _likeness(search: Sequence[str], table: LineTable, start: int) -> float:
     """The share of SEARCH's words that stand in the lines at this place."""
-    ours = {word for line in search[:100] for word in _WORD.findall(line[:400])}
+    ours = {word for line in search[:100] for word in words_of(line)}
     low = max(start, 0)
-    theirs = {
-        word for line in table.lines[low : low + len(search)] for word in _WORD.findall(line[:400])
-    }
+    theirs = {word for line in table.lines[low : low + len(search)] for word in words_of(line)}
     return len(ours & theirs) / len(ours)
 
 
@@ -100,6 +84,6 @@ def _agreeing(search: Sequence[str], table: LineTable, start: int) -> int:
     """How many of SEARCH's first lines stand at this place."""
     for index, line in enumerate(search):
         row = start + index
-        if not 0 <= row < len(table.lines) or table.stripped[row] != line.strip(" \t\r"):
+        if not 0 <= row < len(table.lines) or table.stripped[row] != line.strip(BLANKS):
             return index
     return len(search)

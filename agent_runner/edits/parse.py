@@ -17,6 +17,8 @@ _HEAD = re.compile(r"([ \t]*)(<{5,9})[ \t]*SEARCH>?[ \t]*", re.IGNORECASE)
 _DIVIDER = re.compile(r"([ \t]*)(={5,9})[ \t]*")
 _TAIL = re.compile(r"([ \t]*)(>{5,9})[ \t]*REPLACE>?[ \t]*", re.IGNORECASE)
 
+_SIGNS = frozenset("<=>-+&")  # what any marker begins with
+
 # Lines that somebody meant as a marker: of another tool, reversed, too short or long, quoted, escaped, or with
 # more text on the line.
 _WORDS = r"(?:SEARCH|REPLACE|REPLACED|ORIGINAL|UPDATED|HEAD)"
@@ -115,16 +117,13 @@ class _Parser:
         self._opening: list[int] = []  # foreign
         self._closing: list[int] = []
         for index, line in enumerate(lines):
-            self._classify(index, line)
+            if line.lstrip(" \t")[:1] in _SIGNS:
+                self._classify(index, line)
         self._ends = sorted([*self._tails.all, *self._closing])
         self._found: list[Block | Fault] = []
         self._after = 0  # first line that belongs to no block yet
 
     def _classify(self, index: int, line: str) -> None:
-        if not any(
-            sign in line for sign in ("<<<", ">>>", "=====", "-----", "+++++", "&lt;", "&gt;")
-        ):
-            return
         for marks, pattern in (
             (self._heads, _HEAD),
             (self._dividers, _DIVIDER),

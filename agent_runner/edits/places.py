@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from agent_runner.edits.draft import Draft, find_runs
+from agent_runner.edits.draft import Draft
 from agent_runner.edits.indent import reindent, unit_of
+from agent_runner.edits.lines import BLANKS, find_runs
 from agent_runner.edits.outcome import Tier
 from agent_runner.edits.parse import FENCE
 
@@ -123,7 +124,7 @@ def _may_hold(text: str, lines: Lines) -> bool:
 
 
 def _trailing(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
-    wanted = [line.rstrip(" \t\r") for line in search]
+    wanted = [line.rstrip(BLANKS) for line in search]
     if not _may_hold(draft.text, wanted):
         return []
     runs = find_runs(draft.table.trimmed, wanted, LIMIT)
@@ -131,7 +132,7 @@ def _trailing(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
 
 
 def _indentation(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
-    wanted = [line.strip(" \t\r") for line in search]
+    wanted = [line.strip(BLANKS) for line in search]
     if not _may_hold(draft.text, wanted):
         return []
     table = draft.table
@@ -149,7 +150,7 @@ def _indentation(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
 
 
 def _blank_lines(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
-    wanted = [line.rstrip(" \t\r") for line in search]
+    wanted = [line.rstrip(BLANKS) for line in search]
     if not _may_hold(draft.text, wanted):
         return []
     table = draft.table
@@ -175,7 +176,9 @@ def _spread(
     has none are loose: they stay behind the line they follow.
     """
     first = rows[0]
-    spans = [(0, 0)] * count
+    height = rows[-1] - first + 1
+    # Blanks at either end of SEARCH stand for nothing there: the region begins and ends with text.
+    spans = [(0, 0) if line < kept[0] else (height, height) for line in range(count)]
     loose = [0] * count
     for position, (line, row) in enumerate(zip(kept, rows, strict=True)):
         index, here = line, row - first
@@ -281,7 +284,7 @@ def _ellipsis(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
         return []
     table = draft.table
     places = [
-        find_runs(table.trimmed, [line.rstrip(" \t\r") for line in old], LIMIT) for old, _ in pairs
+        find_runs(table.trimmed, [line.rstrip(BLANKS) for line in old], LIMIT) for old, _ in pairs
     ]
     hits = []
     for runs in _in_order(places, [len(old) for old, _ in pairs]):

@@ -3,54 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from agent_runner.edits.places import Part
 
-Piece = tuple[int, int] | str
+Piece = tuple[int, int] | str  # a range of the text that stays, or new text
 Opcode = tuple[str, int, int, int, int]
 _COMPARED = (
     250_000  # lines of SEARCH times lines of REPLACE; beyond that only common ends are found
 )
 
 
-@dataclass(frozen=True)
-class _Line:
-    text: str  # with its ending
-    place: tuple[int, int] | None  # where it stands in the text, when it is the file's own
-
-
 def merge(text: str, part: Part) -> tuple[int, list[Piece]]:
-    """(start, pieces): what takes the place of text[start:part.end]: ranges of `text` that stay, and new text.
+    """(start, pieces): what takes the place of text[start:part.end].
 
     `start` is the part's own, but where the last lines of a text without a last line feed go away: then
     the line before them loses its line feed, so that the text still ends without one.
     """
-    region = _lines_with_endings(text, part.start, part.end)
-    spans = part.spans or [(index, index + 1) for index in range(len(part.search))]
-    loose = part.loose or [0] * len(part.search)
-    ending = _ending(text, region)
-    lines: list[_Line] = []
+    rows = _row_starts(text, part.start, part.end)
+    ending = _ending_at(text, rows[1]) or _ending_at(text, rows[0]) or "\n"
+    pieces: list[Piece] = []
     for tag, i1, i2, j1, j2 in _opcodes(part.search, part.replace):
+        low, high, loose = _rows_of(part, i1, i2)
         if tag == "equal":
-            for index in range(i1, i2):
-                low, high = spans[index]
-                lines += region[low : high + loose[index]]
-                ending = _ending_of(region[low:high]) or ending
+            pieces.append((rows[low], rows[high + loose]))
+            ending = _ending_at(text, rows[high]) or ending
             continue
-        ending = (
-            _ending_of([row for i in range(i1, i2) for row in region[slice(*spans[i])]]) or ending
-        )
-        lines += [_Line(line + ending, None) for line in part.mapped[j1:j2]]
-        if i2 > i1 and loose[i2 - 1]:
-            low = spans[i2 - 1][1]
-            lines += region[low : low + loose[i2 - 1]]
-    start = part.start
-    if not lines and start and region and not region[-1].text.endswith("\n"):
-        start = text.rfind("\n", 0, start - 1) + 1
-        lines = _lines_with_endings(text, start, part.start)
-    return start, _pieces(_end_like(lines, region, ending))
+        if high > low:
+            ending = _ending_at(text, rows[high]) or ending
+        if j2 > j1:
+            pieces.append("".join([f"{line}{ending}" for line in part.mapped[j1:j2]]))
+        if loose:
+            pieces.append((rows[high], rows[high + loose]))
+    if part.end > part.start and not text.endswith("\n", 0, part.end):
+        return _without_last_feed(text, part.start, _joined(pieces), rows, ending)
+    return part.start, _joined(pieces)
+
+
+def _rows_of(part: Part, i1: int, i2: int) -> tuple[int, int, int]:
+    """(low, high, loose): the region's rows for these lines of SEARCH, and how many loose ones follow them."""
+    if part.spans is None:
+        return i1, i2, 0
+    if i1 == i2:
+        return 0, 0, 0
+    return part.spans[i1][0], part.spans[i2 - 1][1], part.loose[i2 - 1]
 
 
 def _opcodes(search: Sequence[str], new: Sequence[str]) -> Iterator[Opcode]:
@@ -64,70 +60,76 @@ def _opcodes(search: Sequence[str], new: Sequence[str]) -> Iterator[Opcode]:
         tail += 1
     if head:
         yield "equal", 0, head, 0, head
-    old_middle, new_middle = search[head : len(search) - tail], new[head : len(new) - tail]
-    if len(old_middle) * len(new_middle) <= _COMPARED:
+    old_end, new_end = len(search) - tail, len(new) - tail
+    old_middle, new_middle = search[head:old_end], new[head:new_end]
+    if len(old_middle) > 1 and 1 < len(new_middle) <= _COMPARED / len(old_middle):
         matcher = SequenceMatcher(None, old_middle, new_middle, autojunk=False)
         for tag, i1, i2, j1, j2 in matcher.get_opcodes():
             yield tag, i1 + head, i2 + head, j1 + head, j2 + head
-    else:
-        yield "replace", head, len(search) - tail, head, len(new) - tail
+    elif old_middle or new_middle:
+        yield "replace", head, old_end, head, new_end
     if tail:
-        yield "equal", len(search) - tail, len(search), len(new) - tail, len(new)
+        yield "equal", old_end, len(search), new_end, len(new)
 
 
-def _lines_with_endings(text: str, start: int, end: int) -> list[_Line]:
-    lines = []
+def _row_starts(text: str, start: int, end: int) -> list[int]:
+    """Where each line of the region begins, and the region's end."""
+    rows = [start]
     while start < end:
         feed = text.find("\n", start, end)
-        stop = end if feed == -1 else feed + 1
-        lines.append(_Line(text[start:stop], (start, stop)))
-        start = stop
-    return lines
+        start = end if feed == -1 else feed + 1
+        rows.append(start)
+    return rows
 
 
-def _ending_of(lines: Sequence[_Line]) -> str:
-    """The line ending of the last of these lines; empty where it has none."""
-    if not lines or not lines[-1].text.endswith("\n"):
+def _ending_at(text: str, end: int) -> str:
+    """The ending of the line that ends there; empty where it has none."""
+    if not text.endswith("\n", 0, end):
         return ""
-    return "\r\n" if lines[-1].text.endswith("\r\n") else "\n"
+    return "\r\n" if text.endswith("\r\n", 0, end) else "\n"
 
 
-def _ending(text: str, region: Sequence[_Line]) -> str:
-    """The ending for a new line before any other: that of the region, else of the file."""
-    if region and _ending_of(region[:1]):
-        return _ending_of(region[:1])
-    start = region[0].place[0] if region and region[0].place else len(text)
-    if start:
-        return "\r\n" if text[:start].endswith("\r\n") else "\n"
-    return "\n"
+def _without_last_feed(
+    text: str, start: int, pieces: list[Piece], rows: list[int], ending: str
+) -> tuple[int, list[Piece]]:
+    """The same for a region whose last line has no line feed: the last line still has none, others have one."""
+    if not pieces:
+        if start == 0:
+            return 0, []
+        start = text.rfind("\n", 0, start - 1) + 1
+        pieces = [(start, rows[0])]
+    mended: list[Piece] = []
+    for index, piece in enumerate(pieces):
+        last = index == len(pieces) - 1
+        if isinstance(piece, str):
+            mended.append(piece.removesuffix("\n").removesuffix("\r") if last else piece)
+            continue
+        low, high = piece
+        if last == (not text.endswith("\n", low, high)):
+            mended.append(piece)
+            continue
+        line = text.rfind("\n", low, high - 1) + 1 or low
+        body = (
+            text[line:high].removesuffix("\n").removesuffix("\r")
+            if last
+            else text[line:high] + ending
+        )
+        mended += [(low, line), body] if line > low else [body]
+    return start, _joined(mended)
 
 
-def _end_like(lines: list[_Line], region: Sequence[_Line], ending: str) -> list[_Line]:
-    """A last line without a line feed stays without one, and no other line is."""
-    open_end = bool(region) and not region[-1].text.endswith("\n")
-    mended = []
-    for index, line in enumerate(lines):
-        is_open = not line.text.endswith("\n")
-        want_open = open_end and index == len(lines) - 1
-        if is_open and not want_open:
-            line = _Line(line.text + ending, None)
-        elif want_open and not is_open:
-            line = _Line(line.text.removesuffix("\n").removesuffix("\r"), None)
-        mended.append(line)
-    return mended
-
-
-def _pieces(lines: Sequence[_Line]) -> list[Piece]:
-    pieces: list[Piece] = []
-    for line in lines:
-        last = pieces[-1] if pieces else None
-        if line.place is None:
+def _joined(pieces: Sequence[Piece]) -> list[Piece]:
+    """Neighbours in one piece, empty ones left out."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if isinstance(piece, str):
             if isinstance(last, str):
-                pieces[-1] = last + line.text
-            elif line.text:
-                pieces.append(line.text)
-        elif isinstance(last, tuple) and last[1] == line.place[0]:
-            pieces[-1] = (last[0], line.place[1])
-        else:
-            pieces.append(line.place)
-    return pieces
+                joined[-1] = last + piece
+            elif piece:
+                joined.append(piece)
+        elif isinstance(last, tuple) and last[1] == piece[0]:
+            joined[-1] = (last[0], piece[1])
+        elif piece[0] < piece[1]:
+            joined.append(piece)
+    return joined
