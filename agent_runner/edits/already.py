@@ -1,12 +1,64 @@
-"""Whether an edit stands in the file already, so that making it would put the same text in twice."""
+"""Whether an edit stands in the file already: it would put the same text in twice, or was sent before."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from agent_runner.edits.draft import Draft
-from agent_runner.edits.places import Part
+from agent_runner.edits.nearest import Near, nearest_place
+from agent_runner.edits.parse import Lines
+from agent_runner.edits.places import Part, find_places
 from agent_runner.edits.replace import Piece
+
+_WHITE_SPACE = ("exact", "trailing whitespace", "indentation")
+# fmt: off
+_PLAIN = frozenset({  # lines that stand everywhere
+    "pass", "return", "break", "continue", "else:", "try:", "finally:", "...",
+    ")", "]", "}", "),", "],", "},", ");",
+})
+# fmt: on
+
+
+def made_before(
+    draft: Draft, readings: Sequence[tuple[Lines, Lines]], *, look_near: bool
+) -> int | None:
+    """Where an edit whose SEARCH stands nowhere was made before: REPLACE stands there, and only there.
+
+    That REPLACE stands there shows it only if REPLACE has a line of its own that says something, or if what it
+    leaves out is gone: it lay between lines that are neighbours now, or nothing there is like it. With
+    `look_near`, the place SEARCH is nearest to must not be another one.
+    """
+    for search, new in readings:
+        if not any(line.strip() for line in new):
+            continue
+        hits = find_places(draft, [(new, search)])
+        if len(hits) != 1 or hits[0].tier not in _WHITE_SPACE:
+            continue
+        near = nearest_place(search, draft.table) if look_near else None
+        first = draft.text.count("\n", 0, hits[0].start)
+        here = near is None or (near.start < first + len(new) and first < near.start + near.count)
+        if here and _shows(search, new, near):
+            return hits[0].start
+    return None
+
+
+def _shows(search: Lines, new: Lines, near: Near | None) -> bool:
+    """Whether the lines of REPLACE in the file tell that the edit was made there."""
+    ours, theirs = ([line.strip() for line in lines if line.strip()] for lines in (search, new))
+    telling = [line for line in theirs if line not in _PLAIN]
+    if not {*telling} - {*ours}:
+        gone = near is not None and all(d.file_line is None for d in near.differences)
+        return _left_out_inside(ours, theirs) or (gone and len(theirs) < len(ours))
+    return len(telling) > 1 or len(ours) == 1
+
+
+def _left_out_inside(search: list[str], new: list[str]) -> bool:
+    """Whether REPLACE is SEARCH without a run of its inner lines."""
+    head = 0
+    while head < len(new) and new[head] == search[head]:
+        head += 1
+    tail = len(new) - head
+    return 0 < head < len(new) < len(search) and new[head:] == search[len(search) - tail :]
 
 
 def already_there(

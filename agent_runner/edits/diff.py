@@ -15,8 +15,9 @@ def unified_diff(path: str, draft: Draft, *, created: bool = False) -> str:
     old = draft.bom + draft.original
     if draft.content == old and not created:
         return ""
-    source = "/dev/null" if created else f"a/{path}"
-    text = [f"--- {source}\n+++ b/{path}\n"]
+    end = "\t" if " " in path else ""  # without it, patch reads such a name up to the blank only
+    source = "/dev/null" if created else f"a/{path}{end}"
+    text = [f"--- {source}\n+++ b/{path}{end}\n"]
     shift = 0
     for hunk in _hunks(old, _changes(draft, old)):
         line = draft.lines_above(max(_back(old, hunk[0].low) - len(draft.bom), 0))

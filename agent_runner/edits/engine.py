@@ -8,13 +8,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent_runner.edits import guards, messages
+from agent_runner.edits import messages
 from agent_runner.edits.already import already_there
 from agent_runner.edits.diff import unified_diff
+from agent_runner.edits.display import cut
 from agent_runner.edits.draft import Draft
 from agent_runner.edits.explain import Explainer
+from agent_runner.edits.names import as_listed
 from agent_runner.edits.outcome import EditedBlock, EditOutcome, EditProblem, ProblemKind
 from agent_runner.edits.parse import Block, Fault, Lines, parse
+from agent_runner.edits.placeholders import placeholder
 from agent_runner.edits.places import Hit, exact_lines, find_places
 from agent_runner.edits.replace import merge
 from agent_runner.edits.syntax import broken_syntax
@@ -55,7 +58,9 @@ class _Texts:
     def __init__(self, files: Mapping[str, str], editable: Collection[str] | None) -> None:
         self._files = files
         self.names: Collection[str] = files.keys()
-        self.editable: Collection[str] = files.keys() if editable is None else editable
+        self.editable: Collection[str] = (
+            files.keys() if editable is None else as_listed(editable, files)
+        )
         self.ascii_only: Collection[str] = ()
 
     def read(self, name: str) -> str | None:
@@ -239,7 +244,8 @@ class _Application:
                 return self._problem(item, target, "malformed", messages.SURROGATE)
             if target.path in self._source.ascii_only:
                 return self._problem(item, target, "malformed", messages.NOT_ASCII)
-        lazy = guards.placeholder(item.replace, item.search, draft.original if draft else "")
+        original = draft.original if draft else ""
+        lazy = placeholder(target.path or "", item.replace, item.search, original)
         if lazy is None:
             return None
         line = item.line + len(item.search) + 2 + lazy
@@ -249,12 +255,20 @@ class _Application:
     def _fill(self, item: Block, target: Target, draft: Draft | None) -> EditProblem | None:
         """An empty SEARCH: a new or empty file."""
         assert target.path is not None
-        new = "".join(f"{line}\n" for line in item.replace)
+        if target.exact_only:
+            return self._problem(item, target, "path_forbidden", target.message)
+        _, lines = item.readings()[-1]
+        new = "".join(f"{line}\n" for line in lines)
         if draft is not None and draft.text:
             if new.strip() and draft.text in (new, new.removesuffix("\n")):
                 return self._problem(item, target, "noop", messages.already(1), line=1)
             return self._problem(item, target, "malformed", messages.EMPTY_SEARCH)
         if draft is None:
+            clash = self._file_and_folder(target.path)
+            if clash is not None:
+                reason = f"`{cut(clash)}` cannot be both a file and a folder"
+                message = messages.forbidden(target.path, reason, self._source.editable)
+                return self._problem(item, target, "path_forbidden", message)
             draft = self._drafts[target.path] = Draft("")
             self._created.add(target.path)
         draft.splice(0, 0, [new] if new else [], item.number)
@@ -264,14 +278,21 @@ class _Application:
         )
         return None
 
+    def _file_and_folder(self, path: str) -> str | None:
+        """A path that would have to be both, were this file created; None where there is none."""
+        files = (*self._source.names, *self._created)
+        if any(file.startswith(f"{path}/") for file in files):
+            return path
+        return next((file for file in files if path.startswith(f"{file}/")), None)
+
     def _place(self, item: Block, target: Target, draft: Draft, times: int) -> EditProblem | None:
         assert target.path is not None
-        hits = find_places(draft, item.readings())
+        hits = find_places(draft, _readings(item, draft))
         if target.exact_only and hits and hits[0].tier != "exact":
             return self._problem(item, target, "path_forbidden", target.message)
         if not hits:
             return self._explainer.no_match(item, target.path, draft, inferred=target.exact_only)
-        if len(hits) > 1 and len(hits) != times:
+        if len(hits) > 1:
             hits = [hit for hit in hits if draft.is_original(hit.start, hit.end)] or hits
         if len(hits) > 1 and (len(hits) != times or _overlap(hits)):
             return self._explainer.ambiguous(item, target.path, draft, hits)
@@ -327,26 +348,27 @@ class _Application:
                 continue
             error = broken_syntax(path, draft, created=path in self._created)
             if error is not None:
-                self._problems.append(
-                    EditProblem(
-                        kind="malformed",
-                        message=messages.broken_syntax(error, draft.text),
-                        block=self._block_near(path, draft, error.lineno or 1),
-                        path=path,
-                        line=error.lineno,
-                        lines=[error.lineno] if error.lineno else [],
-                    )
-                )
+                self._problems.append(self._syntax_problem(path, draft, error))
 
-    def _block_near(self, path: str, draft: Draft, line: int) -> int | None:
-        """The block whose text stands at this line of the new file, or the only one that changed the file."""
-        blocks = {block.block for block in self._blocks if block.path == path and block.tier}
-        if len(blocks) == 1:
-            return blocks.pop()
+    def _syntax_problem(self, path: str, draft: Draft, error: SyntaxError) -> EditProblem:
         offset = -1
-        for _ in range(line - 1):
+        for _ in range((error.lineno or 1) - 1):
             offset = draft.text.find("\n", offset + 1)
-        return draft.block_at(offset + 1)
+        changing = {block.block for block in self._blocks if block.path == path and block.tier}
+        # Where the error shows need not be where it was made; but one block alone made it.
+        block = changing.pop() if len(changing) == 1 else draft.block_at(offset + 1)
+        line = draft.original_line(offset + 1)
+        if line is None:  # new text: where it was put
+            line = next((done.line for done in self._blocks if done.block == block), None)
+        return EditProblem(
+            kind="malformed",
+            message=messages.broken_syntax(error, draft.text),
+            block=block,
+            path=path,
+            line=line,
+            lines=[] if line is None else [line],
+            reply_line=None if block is None else self._items[block - 1].line,
+        )
 
     def _refuse_without_effect(self) -> None:
         for block in self._blocks:
@@ -360,6 +382,20 @@ class _Application:
                     line=block.line,
                 )
             )
+
+
+def _readings(item: Block, draft: Draft) -> list[tuple[Lines, Lines]]:
+    """A block's readings; the mark of a file that has one is kept apart, so a block that copied it loses it."""
+    readings = item.readings()
+    if not draft.bom:
+        return readings
+    return [
+        (_without_mark(search, draft.bom), _without_mark(new, draft.bom)) for search, new in readings
+    ]
+
+
+def _without_mark(lines: Lines, mark: str) -> Lines:
+    return (lines[0].removeprefix(mark), *lines[1:]) if lines else lines
 
 
 def _overlap(hits: Iterable[Hit]) -> bool:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from difflib import SequenceMatcher
 from itertools import islice
 
-from agent_runner.edits import messages
+from agent_runner.edits import messages, misses
+from agent_runner.edits.already import made_before
+from agent_runner.edits.display import SHOWN, cut
 from agent_runner.edits.draft import Draft
 from agent_runner.edits.lines import BLANKS, LineTable, find_runs
 from agent_runner.edits.nearest import Near, nearest_place
-from agent_runner.edits.outcome import EditProblem, FileLine
+from agent_runner.edits.outcome import EditProblem, FileLine, ProblemKind
 from agent_runner.edits.parse import Block
-from agent_runner.edits.places import LIMIT, Hit, exact_lines, find_places, split_at_dots
+from agent_runner.edits.places import LIMIT, Hit, exact_lines, split_at_dots
 
 _SEARCHED = 50  # other files that are looked through
 _VERSIONS = 50  # states of a file that are looked through
 _EXPLAINED = 20  # blocks without a place whose nearest place is looked for
-_WHITE_SPACE = ("exact", "trailing whitespace", "indentation")
-# fmt: off
-_PLAIN = frozenset({  # lines that stand everywhere
-    "pass", "return", "break", "continue", "else:", "try:", "finally:", "...",
-    ")", "]", "}", "),", "],", "},", ");",
-})
-# fmt: on
+_KEPT = 1000  # characters of a line that a problem carries as data
 
 
 class Explainer:
@@ -34,7 +29,7 @@ class Explainer:
         self._original = original
         self._tables: dict[str, LineTable] = {}
         self._failed: list[tuple[Block, str]] = []
-        self._count = 0
+        self._explained = 0
 
     def failed(self, block: Block, path: str) -> None:
         """A block cannot be applied; later ones may have needed it."""
@@ -44,43 +39,34 @@ class Explainer:
 
     def no_match(self, block: Block, path: str, draft: Draft, *, inferred: bool) -> EditProblem:
         """SEARCH stands nowhere: perhaps because the edit is there already, else with the nearest place."""
-        self._count += 1
-        if self._count > _EXPLAINED:
-            message = messages.no_match(block.search, (), None, (messages.NOT_LOOKED_FOR,))
-            return EditProblem(
-                kind="no_match",
-                message=message,
-                block=block.number,
-                path=path,
-                reply_line=block.line,
-            )
-        there = self._already(block, draft)
+        self._explained += 1
+        wanted = self._explained <= _EXPLAINED
+        there = made_before(draft, block.readings(), look_near=wanted)
         if there is not None:
-            return EditProblem(
-                kind="noop",
-                message=messages.already(there),
-                block=block.number,
-                path=path,
-                line=there,
-                lines=[there],
-                reply_line=block.line,
-            )
+            line = draft.original_line(there)
+            return _problem(block, path, "noop", messages.made_before(line), line=line)
+        if not wanted:
+            message = f"{misses.NO_MATCH} {misses.NOT_LOOKED_FOR}"
+            return _problem(block, path, "no_match", message)
         table = self._table(path, draft)
+        earlier = self._taken_by(block.search, draft)
+        if earlier is not None:
+            return self._taken(block, path, draft, earlier)
         near = nearest_place(block.search, table)
-        shown = messages.nearest_lines(table.lines, near)
-        causes = self._causes(block, path, draft, table)
+        advice = None if near is None else self._advice(near, table, draft)
+        causes = self._causes(block, path, table)
         if inferred:
-            causes.append(messages.ONLY_EXACT)
-        return EditProblem(
-            kind="no_match",
-            message=messages.no_match(block.search, table.lines, near, causes),
-            block=block.number,
-            path=path,
-            line=None if near is None else _first_line(near),
-            lines=[line.number for line in shown],
-            nearest=shown,
-            reply_line=block.line,
+            causes.append(misses.ONLY_EXACT)
+        text = misses.no_match(block.search, table.lines, near, advice, causes)
+        line = (
+            None
+            if near is None
+            else near.differences[0].at + 1
+            if near.differences
+            else near.start + 1
         )
+        shown = [] if near is None else misses.window(table.lines, near)
+        return _problem(block, path, "no_match", text, line=line, shown=shown)
 
     def _table(self, path: str, draft: Draft) -> LineTable:
         """The file as it is on disk: its line numbers are the ones an agent can look up."""
@@ -89,114 +75,109 @@ class Explainer:
             self._tables[path] = draft.table if same else LineTable(draft.original)
         return self._tables[path]
 
-    def _already(self, block: Block, draft: Draft) -> int | None:
-        """The line at which REPLACE stands, where that shows the edit was made before.
+    def _advice(self, near: Near, table: LineTable, draft: Draft) -> str:
+        """What to do with the lines that are shown: copy them, if that is sure to work."""
+        lines = table.lines[near.start : near.start + near.count]
+        places = exact_lines(draft, lines)
+        if not places:
+            earlier = self._taken_by(lines, draft)
+            return misses.ALSO_CHANGED if earlier is None else misses.near_changed_by(earlier)
+        if len(places) > 1:
+            numbers = [draft.original_line(place) for place in places]
+            return misses.copy_with_neighbour([n for n in numbers if n is not None])
+        if near.count > SHOWN:
+            return misses.correct(near)
+        if any(cut(line) != line for line in lines):
+            return misses.NOT_AS_SHOWN
+        return misses.COPY
 
-        That is: it stands once, at the very place SEARCH is nearest to, and every line that SEARCH would
-        lose has a new one in its place that is much like it.
-        """
-        if not _recognisable(block.search, block.replace):
-            return None
-        for search, new in block.readings():
-            hits = find_places(draft, [(new, search)])
-            if len(hits) != 1 or hits[0].tier not in _WHITE_SPACE:
-                continue
-            near = nearest_place(search, draft.table)
-            first = draft.text.count("\n", 0, hits[0].start)
-            if (
-                near is not None
-                and near.start < first + len(new)
-                and first < near.start + near.count
-            ):
-                return draft.original_line(hits[0].start)
-        return None
+    def _taken(self, block: Block, path: str, draft: Draft, earlier: int) -> EditProblem:
+        """The text was there until an earlier block of the reply changed it."""
+        found = exact_lines(Draft(draft.original), block.search)
+        line = draft.original.count("\n", 0, found[0]) + 1 if found else None
+        message = f"{misses.NO_MATCH} {misses.changed_by(earlier, line)}"
+        return _problem(block, path, "no_match", message, line=line)
 
-    def _causes(self, block: Block, path: str, draft: Draft, table: LineTable) -> list[str]:
+    def _causes(self, block: Block, path: str, table: LineTable) -> list[str]:
         causes = []
-        earlier = self._taken_by(block, draft)
-        if earlier is not None:
-            causes.append(messages.changed_by(earlier))
         for other, other_path in self._failed:
             if other_path == path and _within(block.search, other.replace):
-                causes.append(messages.needs(other.number))
+                causes.append(misses.needs(other.number))
                 break
         longer = _part_of_line(block.search, table)
         if longer:
-            causes.append(messages.part_of_line(longer))
+            causes.append(misses.part_of_line(longer))
         elif find_runs(table.stripped, [line.strip(BLANKS) for line in block.search]):
-            causes.append(messages.INDENTATION)
+            causes.append(misses.INDENTATION)
         if len(split_at_dots(block.search)) > 1:
-            causes.append(messages.DOTS)
+            causes.append(misses.DOTS)
         if not causes:
             others = self._holding(block, path)
-            causes += [messages.in_other_files(others)] if others else []
+            causes += [misses.in_other_files(others)] if others else []
         return causes
 
-    def _taken_by(self, block: Block, draft: Draft) -> int | None:
-        """The earlier block after which SEARCH no longer matched."""
+    def _taken_by(self, lines: Sequence[str], draft: Draft) -> int | None:
+        """The earlier block after which these lines no longer stood there."""
         for number, text in islice(draft.earlier(), _VERSIONS):
-            if exact_lines(Draft(text), block.search):
+            if exact_lines(Draft(text), lines):
                 return number
         return None
 
-    def _holding(self, block: Block, path: str) -> list[str]:
+    def _holding(self, block: Block, path: str) -> list[tuple[str, int]]:
+        """(file, line) of the other files that hold SEARCH."""
         others = [name for name in sorted(self._names)[: _SEARCHED + 1] if name != path]
         found = []
         for name in others[:_SEARCHED]:
             text = self._original(name)
-            if text and exact_lines(Draft(text), block.search):
-                found.append(name)
+            places = exact_lines(Draft(text), block.search) if text else []
+            if text and places:
+                found.append((name, text.count("\n", 0, places[0]) + 1))
         return found
 
     # ------------------------------------------------------------ too many places
 
     def ambiguous(self, block: Block, path: str, draft: Draft, hits: Sequence[Hit]) -> EditProblem:
         """SEARCH stands in several places: where, and what stands around them."""
-        lines = [
-            line for line in (draft.original_line(hit.start) for hit in hits) if line is not None
-        ]
+        part = next(
+            (n for n, parts in enumerate(zip(*(hit.parts for hit in hits), strict=False))
+             if len({part.start for part in parts}) > 1), 0)  # fmt: skip
+        offsets = [hit.parts[part].start for hit in hits]
+        lines = [line for line in map(draft.original_line, offsets) if line is not None]
+        count = len(hits[0].parts[part].search)
         table = self._table(path, draft)
-        contexts = [_around(table, line, len(block.search)) for line in lines[:3]]
-        count = f"at least {LIMIT}" if len(hits) >= LIMIT else str(len(hits))
+        contexts = [_around(table, line, count) for line in lines[:3]]
+        shown = [line for context in contexts for line in context]
+        places = f"at least {LIMIT}" if len(hits) >= LIMIT else str(len(hits))
         if hits[0].tier == "ellipsis":
-            count = "several"
-        return EditProblem(
-            kind="ambiguous",
-            message=messages.ambiguous(count, hits[0].tier, lines, contexts),
-            block=block.number,
-            path=path,
-            line=lines[0] if lines else None,
-            lines=lines,
-            nearest=[line for context in contexts for line in context],
-            reply_line=block.line,
-        )
+            text = misses.ambiguous_piece(part + 1, lines, contexts)
+        else:
+            text = misses.ambiguous(places, hits[0].tier, lines, contexts)
+        first = lines[0] if lines else None
+        return _problem(block, path, "ambiguous", text, line=first, lines=lines, shown=shown)
 
 
-def _recognisable(search: Sequence[str], new: Sequence[str]) -> bool:
-    """Whether REPLACE adds something, and loses no line of SEARCH without one like it in its place."""
-    if not any(line.strip() and line.strip() not in _PLAIN for line in new):
-        return False
-    added = False
-    if len(search) * len(new) > 250_000:
-        return False
-    for tag, i1, i2, j1, j2 in SequenceMatcher(None, search, new, autojunk=False).get_opcodes():
-        if tag == "equal":
-            continue
-        if i2 - i1 > j2 - j1:
-            return False
-        pairs = zip(search[i1:i2], new[j1:j2], strict=False)
-        if any(not _alike(old.strip(), fresh.strip()) for old, fresh in pairs):
-            return False
-        added = True
-    return added
-
-
-def _alike(old: str, new: str) -> bool:
-    return SequenceMatcher(None, old[:200], new[:200], autojunk=False).ratio() >= 0.6
-
-
-def _first_line(near: Near) -> int:
-    return (near.start if near.file_line is None else near.file_line) + 1
+def _problem(
+    block: Block,
+    path: str,
+    kind: ProblemKind,
+    message: str,
+    *,
+    line: int | None = None,
+    lines: Sequence[int] | None = None,
+    shown: Sequence[FileLine] = (),
+) -> EditProblem:
+    if lines is None:
+        lines = [row.number for row in shown] or ([] if line is None else [line])
+    return EditProblem(
+        kind=kind,
+        message=message,
+        block=block.number,
+        path=path,
+        line=line,
+        lines=list(lines),
+        nearest=[FileLine(number=row.number, text=row.text[:_KEPT]) for row in shown],
+        reply_line=block.line,
+    )
 
 
 def _within(lines: Sequence[str], others: Sequence[str]) -> bool:
@@ -208,17 +189,14 @@ def _part_of_line(search: Sequence[str], table: LineTable) -> list[int]:
     filled = [line.strip() for line in search if line.strip()]
     if len(filled) != 1:
         return []
-    found = []
-    for row, line in enumerate(table.stripped):
-        if filled[0] in line and filled[0] != line:
-            found.append(row + 1)
-            if len(found) > 8:
-                break
-    return found
+    rows = (
+        n for n, line in enumerate(table.stripped, 1) if filled[0] in line and filled[0] != line
+    )
+    return list(islice(rows, 9))
 
 
 def _around(table: LineTable, line: int, count: int) -> list[FileLine]:
     """A place with the line before and after it, its middle left out where it is long."""
     rows = range(max(line - 2, 0), min(line + count, len(table.lines)))
     shown = [*rows[:3], *rows[-1:]] if len(rows) > 5 else [*rows]
-    return [FileLine(number=row + 1, text=messages.cut(table.lines[row])) for row in shown]
+    return [FileLine(number=row + 1, text=table.lines[row]) for row in shown]

@@ -1,15 +1,20 @@
-"""How a SEARCH that differs from the file only in indentation maps its indents to the file's."""
+"""How a SEARCH that differs from the file in indentation maps its indents to the file's.
+
+One map must explain every line of SEARCH: the same prefix more or less (`Shift`), or another unit of
+indentation (`Levels`). REPLACE goes through the same map. Where two maps explain SEARCH and would put REPLACE
+at different depths, it cannot be told which is meant.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
+from typing import NamedTuple
 
-IndentMap = Callable[
-    [str], str | None
-]  # a SEARCH or REPLACE indent -> the file's; None: cannot be told
+BLANKS = " \t\r"
+IndentMap = Callable[[str], str | None]  # a SEARCH or REPLACE indent -> the file's; None: none fits
 
 
 def indent_of(line: str) -> str:
@@ -45,110 +50,194 @@ class Levels:
         return self.file_unit * (count + self.deeper)
 
 
+class Fit(NamedTuple):
+    """SEARCH stands at a place but for its indents. `mapped` is REPLACE there; None where it cannot be told."""
+
+    mapped: list[str] | None
+
+
 def reindent(
-    search: Sequence[str], replace: Sequence[str], file: Sequence[str], file_unit: str | None
-) -> list[str] | None:
+    search: Sequence[str],
+    replace: Sequence[str],
+    file: Sequence[str],
+    nearby: Callable[[], Sequence[str]],
+) -> Fit | None:
     """REPLACE in the file's indentation, given SEARCH and the file's lines that equal it apart from indents.
 
-    None where no one map explains every line, where a line of REPLACE cannot be mapped, or where two maps that
-    both explain SEARCH would put REPLACE at different depths.
+    Blank lines of SEARCH and `file` are not looked at. `nearby` gives the lines around the place, which show
+    the file's unit of indentation; it is asked only where that makes a difference. None where no one map
+    explains every line of SEARCH: it does not stand there.
     """
-    pairs = {
-        (indent_of(ours), indent_of(theirs))
-        for ours, theirs in zip(search, file, strict=True)
-        if ours.strip(" \t\r")
-    }
-    known = set(search)
-    if not _same_depth(search, replace):
+    pairs: dict[str, str] = {}
+    for ours, theirs in zip(search, file, strict=True):
+        if ours.strip(BLANKS):
+            indent, wanted = indent_of(ours), indent_of(theirs)
+            if pairs.setdefault(indent, wanted) != wanted:
+                return None
+    filled = [line for line in replace if line.strip(BLANKS)]
+    others = {indent_of(line) for line in filled} - pairs.keys()
+    shift = _shift(pairs)
+    maps: list[IndentMap] = [] if shift is None else [shift]
+    # Two depths that a shift explains leave no room for another unit: it would change their distance. And
+    # one depth, which REPLACE keeps to, needs no map at all.
+    if (shift is None and len(pairs) > 1) or (others and len(pairs) == 1):
+        # After one depth, a REPLACE that begins deeper shows a step as well.
+        reply = [*search, *replace] if len(pairs) == 1 else [*search, None, *replace]
+        maps += _levels(pairs, others, reply, nearby)
+    if not maps and len(pairs) > 1:
         return None
-    results: list[list[str]] = []
-    for candidate in _candidates(pairs, unit_of([*search, "", *replace]), file_unit):
-        if any(candidate(ours) != theirs for ours, theirs in pairs):
-            continue
-        mapped = [_map_line(line, candidate, known) for line in replace]
-        texts = [line for line in mapped if line is not None]
-        if len(texts) == len(mapped) and not _mixes(texts, file):
-            results.append(texts)
-    if not results or any(result != results[0] for result in results):
-        return None
-    return results[0]
+    if not _same_frame(search, filled, pairs) or (
+        shift is not None and _left(shift, pairs, others)
+    ):
+        return Fit(None)
+    images = _images(others, maps, pairs)
+    if images is None:
+        return Fit(None)
+    return Fit(_mapped(replace, images, maps, search))
 
 
-def _same_depth(search: Sequence[str], replace: Sequence[str]) -> bool:
+def _same_frame(search: Sequence[str], filled: Sequence[str], pairs: Mapping[str, str]) -> bool:
     """False where REPLACE may be in the file's indentation already, although SEARCH is not.
 
-    A line that both have shows that they are indented alike; so does the same least indent.
+    A line that both have shows that they are indented alike; so does the same least indent, or blanks of a kind
+    that the file does not use there.
     """
-    filled = [line for line in replace if line.strip(" \t\r")]
     if not filled or not {*filled}.isdisjoint(search):
         return True
-    least = min(len(indent_of(line)) for line in search if line.strip(" \t\r"))
-    return least == min(len(indent_of(line)) for line in filled)
+    indents = {indent_of(line) for line in filled}
+    if min(map(len, indents)) == min(map(len, pairs)):
+        return True
+    ours, theirs = {*"".join(indents)}, {*"".join(pairs.values())}
+    return bool(ours) and bool(theirs) and ours.isdisjoint(theirs)
 
 
-def _map_line(line: str, candidate: IndentMap, known: set[str]) -> str | None:
-    if not line.strip(" \t\r"):
-        # Blank lines have no depth; one that SEARCH has too keeps the file's bytes anyway.
-        return line if line in known else candidate(line) or line
-    indent = indent_of(line)
-    mapped = candidate(indent)
-    return None if mapped is None else mapped + line[len(indent) :]
+def _left(shift: Shift, pairs: Collection[str], others: Collection[str]) -> bool:
+    """Whether REPLACE goes left of a SEARCH that is too deep. That SEARCH does not show that the lines left of
+    it are too deep as well: by taking it so a method would leave its class.
+    """
+    return bool(shift.remove and others) and min(map(len, others)) < min(map(len, pairs))
 
 
-def _mixes(mapped: Sequence[str], file: Sequence[str]) -> bool:
-    """Whether an indent has both tabs and spaces, where the file's lines have no such indent."""
-    kinds = [{*indent_of(line)} for line in (*mapped, *file) if line.strip(" \t\r")]
-    return any(len(kind) > 1 for kind in kinds) and all(
-        len({*indent_of(line)}) < 2 for line in file
-    )
+def _images(
+    others: Collection[str], maps: Sequence[IndentMap], pairs: Mapping[str, str]
+) -> dict[str, str] | None:
+    """What becomes of each indent of SEARCH and REPLACE; None where that cannot be told."""
+    found: dict[str, str] | None = None if others else {}
+    for indent_map in maps if others else ():
+        images = {indent: indent_map(indent) for indent in others}
+        told = {indent: image for indent, image in images.items() if image is not None}
+        if len(told) < len(images) or (_mixed(told.values()) and not _mixed(pairs.values())):
+            continue
+        if found is not None and found != told:
+            return None
+        found = told
+    return None if found is None else {**pairs, **found}
 
 
-def _candidates(
-    pairs: Iterable[tuple[str, str]], unit: str | None, file_unit: str | None
-) -> list[IndentMap]:
-    ours, theirs = min(pairs, key=lambda pair: (len(pair[0]), pair))
-    found: list[IndentMap] = []
+def _mixed(indents: Iterable[str]) -> bool:
+    """Whether one of them has both tabs and spaces."""
+    return any("\t" in indent and " " in indent for indent in indents)
+
+
+def _mapped(
+    replace: Sequence[str],
+    images: Mapping[str, str],
+    maps: Sequence[IndentMap],
+    search: Sequence[str],
+) -> list[str]:
+    lines = []
+    for line in replace:
+        text = line.lstrip(" \t")
+        indent = line[: len(line) - len(text)]
+        if text and text != "\r":
+            lines.append(images[indent] + text)
+            continue
+        # A blank line has no depth. One that SEARCH has too keeps the file's bytes anyway.
+        moved = maps[0](indent) if indent and maps and line not in search else None
+        lines.append(line if moved is None else moved)
+    return lines
+
+
+# ---------------------------------------------------------------- maps that explain SEARCH
+
+
+def _shift(pairs: Mapping[str, str]) -> Shift | None:
+    ours = min(pairs, key=len)
+    theirs = pairs[ours]
     if theirs.endswith(ours):
-        found.append(Shift(add=theirs.removesuffix(ours)))
+        found = Shift(add=theirs.removesuffix(ours))
     elif ours.endswith(theirs):
-        found.append(Shift(remove=ours.removesuffix(theirs)))
-    for our_unit in _units(unit, pairs, 0):
-        for their_unit in _units(file_unit, pairs, 1):
-            if our_unit != their_unit and _plausible(our_unit, their_unit):
-                levels = len(theirs) // len(their_unit) - len(ours) // len(our_unit)
-                found.append(Levels(our_unit, their_unit, levels))
+        found = Shift(remove=ours.removesuffix(theirs))
+    else:
+        return None
+    return found if _explains(found, pairs) else None
+
+
+def _explains(indent_map: IndentMap, pairs: Mapping[str, str]) -> bool:
+    return all(indent_map(ours) == theirs for ours, theirs in pairs.items())
+
+
+def _levels(
+    pairs: Mapping[str, str],
+    others: Iterable[str],
+    reply: Iterable[str | None],
+    nearby: Callable[[], Sequence[str]],
+) -> list[IndentMap]:
+    ours = min(pairs, key=len)
+    theirs = pairs[ours]
+    found: list[IndentMap] = []
+    file_units = _units(pairs.values(), unit_of(nearby(), pairs.values()))
+    for unit in _units([*pairs, *others], unit_of(reply, pairs)):
+        for file_unit in file_units:
+            if unit != file_unit and _plausible(unit, file_unit, len(pairs)):
+                levels = len(theirs) // len(file_unit) - len(ours) // len(unit)
+                candidate = Levels(unit, file_unit, levels)
+                if _explains(candidate, pairs):
+                    found.append(candidate)
     return found
 
 
-def _plausible(unit: str, file_unit: str) -> bool:
-    """Between spaces, only two for four and four for two: a wider step is a continuation line."""
-    return "\t" in (unit, file_unit) or {len(unit), len(file_unit)} == {2, 4}
+def _plausible(unit: str, file_unit: str, depths: int) -> bool:
+    """Between spaces, only two for four and four for two, unless three depths show it: a wider step is a
+    continuation line.
+    """
+    return "\t" in (unit, file_unit) or {len(unit), len(file_unit)} == {2, 4} or depths > 2
 
 
-def _units(unit: str | None, pairs: Iterable[tuple[str, str]], side: int) -> list[str]:
-    """What one level can be: the measured unit; where nothing was measured, whatever fits the indents seen."""
-    if unit is not None:
-        return [unit]
-    indents = [pair[side] for pair in pairs if pair[side]]
+def _units(indents: Iterable[str], measured: str | None) -> list[str]:
+    """What one level can be: the measured unit if the indents are made of it, else what they are made of."""
+    indents = [indent for indent in indents if indent]
     if any("\t" in indent for indent in indents):
         return ["\t"]
     width = 0
     for indent in indents:
         width = gcd(width, len(indent))
-    return [" " * size for size in (2, 4, 8) if width % size == 0 and width]
+    if measured is not None and (measured == "\t" or width % len(measured) == 0):
+        return [measured]
+    return [" " * size for size in (2, 4, 8) if width and width % size == 0]
 
 
-def unit_of(lines: Sequence[str]) -> str | None:
-    """One level of indentation: a tab, or the commonest step inwards; None where no line is nested."""
+def unit_of(lines: Iterable[str | None], like: Iterable[str] = ()) -> str | None:
+    """One level of indentation: a tab, or the commonest step inwards; None where no line is nested.
+
+    None among the lines is a seam: what follows it does not go on from what stands before it. Steps of
+    another kind of blanks than the indents `like` have do not count.
+    """
+    kinds = {*"".join(like)}
     steps: Counter[str] = Counter()
     before: str | None = None
     for line in lines:
-        if not line.strip(" \t\r"):
+        if line is None:
+            before = None
             continue
-        indent = indent_of(line)
+        text = line.lstrip(" \t")
+        if not text or text == "\r":
+            continue
+        indent = line[: len(line) - len(text)]
         if before is not None and len(indent) > len(before) and indent.startswith(before):
             step = indent[len(before) :]
-            steps["\t" if step.startswith("\t") else step] += 1
+            if not kinds or step[0] in kinds:
+                steps["\t" if step[0] == "\t" else step] += 1
         before = indent
     if not steps:
         return None

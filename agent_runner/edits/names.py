@@ -1,16 +1,15 @@
-"""Which file a block says it is for: the words above it and in its fence, read without guessing.
+"""Names of files in the words of a reply: alone on a line, in a fence's info string, or within prose.
 
-A name counts when it stands alone (in any of the decorations models use) or in the fence's info string. A
-paragraph of prose counts when it names exactly one file that is known. Similar names never count.
+A name is a known path, its base name where only one file has it, or a word that can only be a file. Similar
+names never count.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-
-from agent_runner.edits.parse import FENCE
+from functools import cached_property
 
 # A word with one of these endings is meant as a file, also where no such file is known.
 _ENDINGS = (
@@ -22,178 +21,322 @@ _ENDINGS = (
 _FILE = re.compile(
     rf"[^\s`'\"<>|*?]*[^\s`'\"<>|*?./\\]\.(?:{'|'.join(_ENDINGS.split())})", re.IGNORECASE
 )
-_PATH = re.compile(
-    r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\]?[\w.$@+-]+(?:[/\\][\w.$@+ -]+)+|[/~$][\w./\\~$-]+|\.git\b\S*"
-)
-_BARE = frozenset({"makefile", "dockerfile", "license", "readme"})
-_LABEL = re.compile(
-    r"(?:(?:in|to|edit|editing|modify|modifying|changes?(?: to)?|update|updating|updated|create|new)\s+)?"
-    r"(?:the\s+)?(?:file\s*name|file\s*path|filename|filepath|path|file)\s*[:=]\s*"
-    r"|(?:in|edit|editing|modify|modifying|changes? (?:to|in)|update|updating|updated|create|(?:new )?file)"
-    r"\s*:?\s+",
+_ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*\.(?:lock|log|r|c)")  # math.log, self.lock
+_OUTSIDE = re.compile(  # what can never be edited, but can only be meant as a path
+    r"(?:\.\.|~|\$\w+|[A-Za-z]:)[/\\]\S+|/[^\s/]+/\S+|\S*[/\\]\.\.[/\\]\S*|(?:\S*[/\\])?\.git(?:[/\\]\S*)?",
     re.IGNORECASE,
 )
-_MARKS = re.compile(r"(?:#+|//+|--|[-*+•]|\d{1,3}[.)]|>|;+|%+)\s+|#+(?=\S)|//(?=\w)")
-_NOTE = re.compile(r"\s+\((?:[^()]*)\)$|\s*,?\s+\(?(?:lines?|L)\s*\d[\d\s,–—-]*\)?$", re.IGNORECASE)
-_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
-_PAIRS = (("**", "**"), ("__", "__"), ("`", "`"), ("*", "*"), ('"', '"'), ("'", "'"), ("“", "”"), ("(", ")"),
-          ("[", "]"), ("<", ">"), ("<!--", "-->"), ("/*", "*/"))  # fmt: skip
+_FOLDERS = re.compile(
+    r"[\w.@+-]+(?:[/\\][\w.@+-]+)+"
+)  # counts only where it is marked as code or as a file
+_UNENDING = frozenset({"Makefile", "Dockerfile"})  # no ending, and no word of any sentence
+_CAPITALS = _UNENDING | {"LICENSE", "README"}
+
 _LONGEST = 500  # characters of a line whose decorations are taken off
-_SHELLS = frozenset({"bash", "sh", "shell", "console", "zsh", "shell-session", "terminal"})
-_WORD = re.compile(r"[^\s`'\"<>|*?()\[\]{},;:!=]+")
+_LAYERS = 12  # of decoration
+
+_MARKS = re.compile(
+    r"(?:#+|//+|-{2,3}|\+{3}|[-*+•]|\d{1,3}[.)]|>|;+|%+|\[[ xX]\]|[^\w\s\x00-\x7f“«]+)\s+|#+(?=\S)|//(?=\w)"
+)
+_FILE_LABEL = re.compile(
+    r"(?:(?:in|to|edit|editing|modify|modifying|changes?(?: to)?|update|updating|updated|create|new)\s+)?"
+    r"(?:the\s+)?(?:file\s*name|file\s*path|filename|filepath|path|file)\s*[:=]\s*",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    r"(?:step|block|edit|change|part|patch|file|fix)\s*#?\d+(?:\s*(?:/|of)\s*\d+)?\s*[-–—:.)]+\s*"
+    r"|(?:in|edit|editing|modify|modifying|changes? (?:to|in)|update|updating|updated|create|(?:new )?file)"
+    r"\s*:?\s+"
+    r"|(?:and|now|then|next|finally|lastly|also|first|second|third|likewise|similarly|for|the|"
+    r"here(?: is|['’]s)|edits? (?:to|in|for)|changes? for|fix(?:es)? (?:to|in|for))\s*[,:]?\s+",
+    re.IGNORECASE,
+)
+_PAIRS = (("**", "**"), ("__", "__"), ("`", "`"), ("*", "*"), ("_", "_"), ('"', '"'), ("'", "'"), ("“", "”"),
+          ("«", "»"), ("(", ")"), ("[", "]"), ("|", "|"), ("<!--", "-->"), ("/*", "*/"), ("<", ">"),
+          ("===", "==="), ("---", "---"))  # fmt: skip
+_WRAPS = (
+    re.compile(r"\[([^\]]+)\]\([^)]*\)"),
+    re.compile(
+        r"<\w+\s[^<>]*\b(?:path|file|filename|name|src)\s*=\s*[\"']([^\"'<>]+)[\"'][^<>]*>(?:</\w+>)?"
+    ),
+    re.compile(r"<\w+>([^<>]+)</\w+>"),
+    re.compile(r"([^#]+?)\s+#+"),
+)
+_TRACEBACK = re.compile(r"\s*File \"[^\"]*\", line \d")
+_PLACE = re.compile(  # lines of the file, behind its name
+    r"\s*,?\s+\(?(?:lines?|L)\s*\d[-\d\s,–—L]*\)?$|#L\d+(?:-L?\d+)?$|:\d+(?:[-–:]\d+)?$|::\w+$",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(r"(?<=\S)(?:\s+(?:[-–—]{1,3}|-{0,2}>|→)\s+|\s*—\s*|:\s+|\s+(?=\())")
+
+_DENIAL = re.compile(
+    r"\b(?:not|never|no|none|nothing|neither|nor|cannot|without|leav(?:e|es|ing)|left|keep(?:s|ing)?|kept|alone|"
+    r"unchanged|untouched|unmodified|instead|rather|except|unlike|besides|apart|avoid|skip(?:s|ped)?|ignored?|"
+    r"already)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+_SPARED = re.compile(
+    r"\b(?:unchanged|untouched|unmodified|alone|as(?: it)? is|no (?:\w+ )?(?:changes?|edits?)|"
+    r"nothing (?:to|needs|changes|else)|needs no\b|leave (?:it|this))\b"
+    r"|(?:\b(?:not|never)|n['’]t) (?:be )?(?:chang|edit|modif|touch|need)",
+    re.IGNORECASE,
+)
+_RELATED_BEFORE = re.compile(
+    r"\b(?:from|by|like|as|than|after|before|see|via|using|import(?:s|ed|ing)?|reads?|calls?|runs?|python3?|"
+    r"against|versus|vs\.?)\s+(?:in\s+|the\s+|file\s+){0,2}[`\"'*_“«(\[]*$",
+    re.IGNORECASE,
+)
+_RELATED_AFTER = re.compile(
+    r"[`\"'*_”»)\]]*(?:,\s+line\s+\d|\s+(?:imports?|reads?|calls?|uses|runs?|expects|does|depends|stays?|remains?|"
+    r"has run|(?:is|was) (?:imported|used|called|read|fine|right|ok))\b)",
+    re.IGNORECASE,
+)
+_NEAR = 40  # characters beside a name that tell how it is related
+
+_WORD = re.compile(r"[^\s`'\"<>|*?()\[\]{},;:!=“”«»‘’—…→]+")
+_SPAN = re.compile(
+    r"`([^`\n]{1,300})`|\"([^\"\n]{1,300})\"|“([^“”\n]{1,300})”|«([^«»\n]{1,300})»|\*\*([^*\n]{1,300})\*\*"
+)
+_INFO_PART = re.compile(r"(?:(\w+)\s*=\s*)?(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'{}(),;]+))")
+_NAMING_WORDS = 2  # of an info string: the language and the name
+_LINES_FIRST = re.compile(r"\d+:\d+:")  # 12:15:path
 
 
-@dataclass(frozen=True)
-class Heading:
-    """What stands above a block. `named`: alone on its line or in the fence; `mentioned`: known files in prose.
-
-    `foreign` is a file that the prose names and that is not known. `conflict`: fence and line name
-    different files.
-    """
-
-    named: str | None = None
-    mentioned: tuple[str, ...] = ()
-    foreign: str | None = None
-    conflict: str | None = None
+def plain_path(path: str) -> str:
+    """A path without the parts that change nothing: `./`, `//`, `/./`."""
+    if "//" not in path and "./" not in path:
+        return path
+    parts = [part for part in path.split("/")[:-1] if part not in ("", ".")]
+    root = "/" if path.startswith("/") else ""
+    return root + "/".join([*parts, path.rpartition("/")[2]])
 
 
-def read_heading(above: Sequence[str], known: Collection[str]) -> Heading:
-    """Read the text between a block and the one before it. `known` are paths as the caller spells them."""
-    in_fence: str | None = None
-    index = len(above) - 1
-    fences: list[str] = []
-    while index >= 0:
-        match = FENCE.fullmatch(above[index])
-        if match:
-            fences.append(match[2].strip())
-            if len(fences) == 1:
-                in_fence = name_in_info(fences[0], known)
-            elif len(fences) > 2:
-                break
-        elif above[index].strip():
-            break
-        index -= 1
-    if index < 0 or len(fences) > 2:
-        return Heading(named=in_fence)
-    paragraph = _paragraph(above, index)
-    # Below a bare fence that is not the block's own there is the end of other fenced text, not prose.
-    other = len(fences) == 2 and not fences[1]
-    heading = _read_paragraph(paragraph, known, only_alone=other)
-    if paragraph.opened_by in _SHELLS or (paragraph.opened_by is not None and not heading.named):
-        heading = Heading()
-    if in_fence is None:
-        return heading
-    if heading.named is not None and heading.named != in_fence:
-        return Heading(named=in_fence, conflict=heading.named)
-    return Heading(named=in_fence)
+def as_listed(editable: Collection[str], files: Collection[str]) -> dict[str, None]:
+    """The editable paths, each spelled as in `files` where it is there, and otherwise plainly."""
+    if all(name in files for name in editable):
+        return dict.fromkeys(editable)
+    spelled = {plain_path(name): name for name in sorted(files)}
+    plain = ((name, plain_path(name)) for name in editable)
+    return dict.fromkeys(name if name in files else spelled.get(path, path) for name, path in plain)
 
 
-@dataclass(frozen=True)
-class _Paragraph:
-    lines: list[str]
-    opened_by: str | None  # info string's first word of the fence directly above it
+class Known:
+    """The files there are, to be asked for by the names that replies give them."""
+
+    def __init__(self, names: Collection[str], editable: Collection[str]) -> None:
+        self.editable = editable
+        self._paths = (
+            names if editable is names else {**dict.fromkeys(names), **dict.fromkeys(editable)}
+        )
+
+    def find(self, name: str) -> str | None:
+        """The one file of this name; of several with this base name, the only editable one."""
+        if name in self._paths:
+            return name
+        found = self.candidates(name)
+        if len(found) > 1:
+            found = [path for path in found if path in self.editable]
+        return found[0] if len(found) == 1 else None
+
+    def is_path(self, name: str) -> bool:
+        """Whether this is the very path of a file."""
+        return name in self._paths
+
+    def candidates(self, name: str) -> list[str]:
+        """What a name can mean: the path itself, however it is written, else the files with this base name."""
+        if name in self._paths:
+            return [name]
+        plain = plain_path(name.replace("\\", "/") if "\\" in name else name)
+        if plain in self._paths:
+            return [plain]
+        written, bases = self._index
+        return written.get(plain) or bases.get(plain, [])
+
+    @cached_property
+    def _index(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """The files by their plain path, where they are written otherwise, and by their base name."""
+        written: dict[str, list[str]] = {}
+        bases: dict[str, list[str]] = {}
+        for path in self._paths:
+            plain = plain_path(path)
+            if plain != path:
+                written.setdefault(plain, []).append(path)
+            base = plain.rpartition("/")[2]
+            if base != plain:
+                bases.setdefault(base, []).append(path)
+        return written, bases
 
 
-def _paragraph(above: Sequence[str], last: int) -> _Paragraph:
-    first = last
-    while first > 0 and above[first - 1].strip() and not FENCE.fullmatch(above[first - 1]):
-        first -= 1
-    opened_by = None
-    if first > 0:
-        match = FENCE.fullmatch(above[first - 1])
-        words = match[2].split() if match else []
-        opened_by = words[0].lower() if words else None
-    return _Paragraph(list(above[first : last + 1]), opened_by)
+def _can_only_be_a_file(text: str, *, marked: bool) -> bool:
+    """Whether no other thing than a file can be meant. `marked`: the text is in backticks or behind `File:`."""
+    if "://" in text or text.startswith(("//", "#", "/*", "-", "*")):
+        return False
+    if _FILE.fullmatch(text) or _OUTSIDE.fullmatch(text) or text in _UNENDING:
+        return True
+    return marked and _FOLDERS.fullmatch(text) is not None
 
 
-def _read_paragraph(paragraph: _Paragraph, known: Collection[str], *, only_alone: bool) -> Heading:
-    alone = name_alone(paragraph.lines[-1], known)
-    if alone is not None:
-        return Heading(named=alone)
-    if only_alone:
-        return Heading()
-    mentioned: list[str] = []
-    foreign: list[str] = []
-    for word in _WORD.findall(" ".join(paragraph.lines)):
-        cleaned = word.rstrip(".")
-        path = match_known(cleaned, known)
-        if path is not None:
-            mentioned.append(path)
-        elif _FILE.fullmatch(cleaned):
-            foreign.append(cleaned)
-    return Heading(
-        mentioned=tuple(dict.fromkeys(mentioned)),
-        foreign=foreign[-1] if foreign and not mentioned else None,
-    )
+def may_be_attribute(name: str) -> bool:
+    """Whether a name may also be code that the text speaks of, such as `math.log`."""
+    return _ATTRIBUTE.fullmatch(name) is not None
 
 
-def name_in_info(info: str, known: Collection[str]) -> str | None:
-    """The file in a fence's info string: ```` ```python experiment.py ````, `python:a.py`, `title="a.py"`."""
-    for word in info.replace("{", " ").replace("}", " ").split():
-        value = word.split("=", 1)[-1].strip("\"'")
-        after_colon = value.partition(":")[2]
-        language = re.fullmatch(r"\w{2,}:(?!//).*", value)  # one letter would be a drive
-        for candidate in (after_colon,) if language else (value,):
-            if candidate in known and re.search(r"[./\\]", candidate):
-                return candidate
-            if _FILE.fullmatch(candidate) or _PATH.fullmatch(candidate):
-                return candidate
+# ---------------------------------------------------------------- a line that is a name
+
+
+def name_alone(line: str, known: Known) -> str | None:
+    """The file that a line consists of, freed of decoration and of a remark behind it; None for prose."""
+    text = line.strip()
+    if _TRACEBACK.match(line):
+        return None
+    if len(text) > _LONGEST:  # no decoration is looked for, but a long path is still a path
+        word = text.strip("*`#: ")
+        single = not re.search(r"\s", word)
+        return word if single and _can_only_be_a_file(word, marked=False) else None
+    marked = remarked = False
+    for _ in range(_LAYERS):
+        if known.find(text) is not None and not (remarked and _is_word(text)):
+            return text
+        if _can_only_be_a_file(text, marked=marked):
+            return text
+        shorter = _undecorated(text)
+        if shorter is None:
+            shorter, remarked = _without_remark(text, known), True
+        if not shorter:
+            return None
+        marked = marked or text.startswith("`") or _FILE_LABEL.match(text) is not None
+        text = shorter
     return None
 
 
-def name_alone(line: str, known: Collection[str]) -> str | None:
-    """The file that a line consists of, freed of decoration; None for prose."""
-    text = line.strip()
-    if len(text) > _LONGEST:  # no decoration is looked for, but a long path is still a path
-        word = text.strip("*`#: ")
-        return word if not re.search(r"\s", word) and _is_path(word) else None
-    while True:
-        if match_known(text, known) is not None or _is_path(text):
-            return text
-        shorter = _undecorate(text)
-        if shorter == text:
-            return None
-        text = shorter
+def _is_word(name: str) -> bool:
+    """Whether a name may be an ordinary word of a sentence, such as `run`."""
+    return "." not in name and "/" not in name and name not in _CAPITALS
 
 
-def match_known(name: str, known: Collection[str]) -> str | None:
-    """`name` as one of the known paths: the same path, or a base name that only one of them has."""
-    plain = name.replace("\\", "/") if "\\" in name else name
-    while plain.startswith("./"):
-        plain = plain[2:].lstrip("/")
-    for candidate in (name, plain):
-        if candidate and candidate in known:
-            return candidate
-    if not plain or "/" in plain:
-        return None
-    same = [path for path in known if path.endswith(plain) and path.rpartition("/")[2] == plain]
-    return same[0] if len(same) == 1 else None
-
-
-def _is_path(text: str) -> bool:
-    whole = _FILE.fullmatch(text) or _PATH.fullmatch(text) or text.lower() in _BARE
-    return bool(whole) and "://" not in text and not text.startswith(("//", "#", "/*", "-", "*"))
-
-
-def _undecorate(text: str) -> str:
-    """One layer of decoration less."""
+def _undecorated(text: str) -> str | None:
+    """One layer of decoration less; None where there is none."""
+    for pattern in _WRAPS:
+        match = pattern.fullmatch(text)
+        if match:
+            return match[1].strip()
     for opening, closing in _PAIRS:
-        if (
-            text.startswith(opening)
-            and text.endswith(closing)
-            and len(text) > len(opening + closing)
-        ):
+        longer = len(text) > len(opening + closing)
+        if longer and text.startswith(opening) and text.endswith(closing):
             return text[len(opening) : -len(closing)].strip()
-    for pattern in (_MARKS, _LABEL):
+    for pattern in (_MARKS, _FILE_LABEL, _LABEL):
         match = pattern.match(text)
         if match and match.end() < len(text):
             return text[match.end() :].strip()
-    link = _LINK.fullmatch(text)
-    if link:
-        return link[1].strip()
-    if text.endswith((":", "：", ",", "…")):
+    if text.endswith((":", "：", ",", "…", ".")):
         return text[:-1].strip()
-    note = _NOTE.search(text)
-    if note and note.start() > 0:
-        return text[: note.start()].strip()
-    return text
+    place = _PLACE.search(text)
+    return text[: place.start()].strip() if place and place.start() else None
+
+
+def _without_remark(text: str, known: Known) -> str | None:
+    """The text before a remark such as ` — raise w`, unless that denies the name or names another file."""
+    text = text.replace(":**", "**:")
+    match = _REMARK.search(text)
+    if match is None:
+        return None
+    remark = text[match.end() :]
+    if denies(remark) or any(mention.clean and mention.path for mention in mentions(remark, known)):
+        return None
+    return text[: match.start()].strip()
+
+
+# ---------------------------------------------------------------- an info string
+
+
+def names_in_info(info: str, known: Known) -> list[str]:
+    """The files in a fence's info string: ```` ```python experiment.py ````, `python:a.py`, `title="a.py"`."""
+    if not info or (info.isalnum() and info not in _CAPITALS):  # a language
+        return []
+    if not _is_word(info) and known.find(info) is not None:
+        return [info]
+    _, *rest = re.split(r"[\s:]+", info, maxsplit=1)
+    if rest and known.is_path(rest[0]):  # also one with blanks, or without an ending
+        return rest
+    found: list[str | None] = []
+    words = 0
+    for part in _INFO_PART.finditer(info):
+        key, *values = part.groups()
+        value = next(value for value in values if value is not None)
+        if key is not None:
+            found.append(_info_name(value, known))
+        elif value.strip("#/-"):  # a word, and no comment sign
+            words += 1
+            # Words further on are text: the last of `python a b.py` is no name of its own.
+            found.append(_info_name(value, known) if words <= _NAMING_WORDS else None)
+    return [name for name in found if name is not None]
+
+
+def _info_name(value: str, known: Known) -> str | None:
+    if _LINES_FIRST.match(value):
+        value = value.split(":", 2)[2]
+    elif re.match(r"\w{2,}:(?!//)", value):  # one letter would be a drive
+        value = value.partition(":")[2]
+    if _is_word(value):
+        return None
+    if known.find(value) is not None or _can_only_be_a_file(value, marked=False):
+        return value
+    return None
+
+
+# ---------------------------------------------------------------- names within prose
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A file that prose names; `path` if it is known. `clean`: not as one to compare with, use or import."""
+
+    name: str
+    path: str | None
+    clean: bool
+
+
+def denies(text: str) -> bool:
+    """Whether prose may say that a file is not the one to edit."""
+    return _DENIAL.search(text) is not None
+
+
+def spares(text: str) -> bool:
+    """Whether prose says that a file stays as it is."""
+    return _SPARED.search(text) is not None
+
+
+def mentions(text: str, known: Known) -> Iterator[Mention]:
+    """The files that a text names, in order. Ordinary words are names only in backticks, quotes or bold."""
+    position = 0
+    for span in _SPAN.finditer(text):
+        yield from _plain_mentions(text, position, span.start(), known)
+        position = span.end()
+        whole = span[0].strip('`"“”«»*: ')
+        path = known.find(whole)
+        if path is not None:
+            yield Mention(whole, path, _is_clean(text, *span.span()))
+        else:
+            # Part of a quoted name is not a name; bold text is prose.
+            bold, blank = span[0].startswith("**"), " " in whole
+            for mention in _plain_mentions(text, span.start(), span.end(), known):
+                yield mention if bold or not blank else Mention(mention.name, mention.path, False)
+    yield from _plain_mentions(text, position, len(text), known)
+
+
+def _plain_mentions(text: str, start: int, end: int, known: Known) -> Iterator[Mention]:
+    for match in _WORD.finditer(text, start, end):
+        word = match[0]
+        if "." not in word and "/" not in word and word not in _CAPITALS:
+            continue
+        name = word.rstrip(".").partition("#L")[0]
+        path = known.find(name) if name else None
+        if path is not None and not _is_word(name):
+            yield Mention(name, path, _is_clean(text, *match.span()))
+        elif _FILE.fullmatch(name) and not name.startswith("//"):
+            yield Mention(name, None, False)
+
+
+def _is_clean(text: str, start: int, end: int) -> bool:
+    before, after = text[max(0, start - _NEAR) : start], text[end : end + _NEAR]
+    return not _RELATED_BEFORE.search(before) and not _RELATED_AFTER.match(after)

@@ -1,53 +1,73 @@
-"""The place in a file that a SEARCH without a match was probably meant for. For messages only: never edited."""
+"""The place in a file that a SEARCH without a match was probably meant for. For messages only: never edited.
+
+Equal lines, or else equal words, vote for a place, rare ones with more weight. There SEARCH and the file are
+aligned line by line (the longest common runs first, as difflib does it), so that a line too many or too few on
+one side is seen as that and not as a difference of everything after it.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from agent_runner.edits.lines import BLANKS, WORD, LineTable, words_of
 
 _COMMON = 50  # lines and words more frequent than this say nothing about a place
+_ALIGNED = 400  # lines of a SEARCH that is aligned; a longer one is compared line by line
+_SLACK = 20  # lines by which the two sides may have drifted apart
+_LOOKED_AT = 100  # lines of SEARCH whose words are looked at
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A line of SEARCH beside the file's; None where one side lacks it. Indexes from 0.
+
+    A line that the file lacks would stand before its line `at`; else `at` is the file's line.
+    """
+
+    search_line: int | None
+    file_line: int | None
+    at: int
 
 
 @dataclass(frozen=True)
 class Near:
-    """File lines [start, start + count) beside SEARCH, from 0.
+    """File lines [start, start + count), from 0, that SEARCH was probably meant for, and what differs there.
 
-    SEARCH's first line that differs is `search_line`. Beside it stands the file's `file_line` (None: before
-    its begin or past its end).
+    Differences that no tier of matching tolerates come alone, if there are any.
     """
 
     start: int
     count: int
-    search_line: int
-    file_line: int | None
+    differences: tuple[Difference, ...]
 
 
 def nearest_place(search: Sequence[str], table: LineTable) -> Near | None:
-    """Equal lines vote for a place, rare ones with more weight; without any, words do. None: nothing near."""
-    if not table.lines or not any(line.strip() for line in search):
+    """None: nothing in the file is near."""
+    if not table.stripped or not any(line.strip() for line in search):
         return None
-    start = _by_lines(search, table)
+    ours = [line.strip(BLANKS) for line in search]
+    start = _by_lines(ours, table)
     if start is None:
-        start = _by_words(search, table)
+        start = _by_words(ours, table)
     if start is None:
         return None
-    low, high = max(start, 0), min(start + len(search), len(table.lines))
-    for index, line in enumerate(search):
-        row = start + index
-        if not 0 <= row < len(table.lines):
-            return Near(low, high - low, index, None)
-        if table.lines[row] != line:
-            return Near(low, high - low, index, row)
-    return None  # it does match
+    pairs = list(_aligned(ours, table.stripped, start))
+    rows = [row for _, row in pairs if row is not None]
+    if not rows:
+        return None
+    return Near(rows[0], rows[-1] - rows[0] + 1, _differences(search, table, pairs))
 
 
-def _by_lines(search: Sequence[str], table: LineTable) -> int | None:
+# ---------------------------------------------------------------- the place
+
+
+def _by_lines(ours: Sequence[str], table: LineTable) -> int | None:
     votes: dict[int, float] = defaultdict(float)
-    for index, line in enumerate(search):
-        found = table.rows_of_line.get(line.strip(BLANKS), []) if WORD.search(line) else []
+    for index, line in enumerate(ours):
+        found = table.rows_of_line.get(line, []) if WORD.search(line) else []
         if 0 < len(found) <= _COMMON:
             for row in found:
                 votes[row - index] += 1 / len(found)
@@ -55,35 +75,128 @@ def _by_lines(search: Sequence[str], table: LineTable) -> int | None:
         return None
     most = max(votes.values())
     best = [place for place, weight in votes.items() if weight > most - 1e-6]
-    return min(best, key=lambda place: (-_agreeing(search, table, place), place))
+    return min(best, key=lambda place: (-_agreeing(ours, table, place), place))
 
 
-def _by_words(search: Sequence[str], table: LineTable) -> int | None:
+def _agreeing(ours: Sequence[str], table: LineTable, start: int) -> int:
+    """How many of SEARCH's first lines stand at this place."""
+    for index, line in enumerate(ours):
+        row = start + index
+        if not 0 <= row < len(table.stripped) or table.stripped[row] != line:
+            return index
+    return len(ours)
+
+
+def _by_words(ours: Sequence[str], table: LineTable) -> int | None:
     votes: dict[int, float] = defaultdict(float)
-    for index, line in enumerate(search[:100]):
+    for index, line in enumerate(ours[:_LOOKED_AT]):
         for word in sorted(words_of(line)):
             found = table.rows_of_word.get(word, [])
             if 0 < len(found) <= _COMMON:
                 for row in found:
                     votes[row - index] += 1 / len(found)
     best = sorted(votes, key=lambda place: (-votes[place], place))[:3]
-    scored = [(_likeness(search, table, place), -place) for place in best]
+    scored = [(_likeness(ours, table, place), -place) for place in best]
     likeness, place = max(scored, default=(0.0, 0))
     return -place if likeness >= 0.5 else None
 
 
-def _likeness(search: Sequence[str], table: LineTable, start: int) -> float:
+def _likeness(ours: Sequence[str], table: LineTable, start: int) -> float:
     """The share of SEARCH's words that stand in the lines at this place."""
-    ours = {word for line in search[:100] for word in words_of(line)}
-    low = max(start, 0)
-    theirs = {word for line in table.lines[low : low + len(search)] for word in words_of(line)}
-    return len(ours & theirs) / len(ours)
+    wanted = {word for line in ours[:_LOOKED_AT] for word in words_of(line)}
+    rows = table.stripped[max(start, 0) : max(start + len(ours), 0)]
+    return len(wanted & {word for line in rows for word in words_of(line)}) / len(wanted)
 
 
-def _agreeing(search: Sequence[str], table: LineTable, start: int) -> int:
-    """How many of SEARCH's first lines stand at this place."""
-    for index, line in enumerate(search):
-        row = start + index
-        if not 0 <= row < len(table.lines) or table.stripped[row] != line.strip(BLANKS):
-            return index
-    return len(search)
+# ---------------------------------------------------------------- line beside line
+
+Pair = tuple[int | None, int | None]  # (line of SEARCH, line of the file)
+
+
+def _aligned(ours: Sequence[str], theirs: Sequence[str], start: int) -> Iterator[Pair]:
+    """Every line of SEARCH and of the region in order, each beside its counterpart or beside nothing."""
+    runs = _common_runs(ours, theirs, start)
+    if not runs:
+        yield from _positional(ours, theirs, start)
+        return
+    first, row, _ = runs[0]
+    above = 0
+    while above < min(first, row) and _related(ours[first - above - 1], theirs[row - above - 1]):
+        above += 1
+    yield from ((index, None) for index in range(first - above))
+    yield from ((first - k, row - k) for k in range(above, 0, -1))
+    for (i, j, size), following in zip(runs, [*runs[1:], None], strict=True):
+        yield from ((i + k, j + k) for k in range(size))
+        if following is not None:
+            yield from _gap(range(i + size, following[0]), range(j + size, following[1]))
+    index, row = i + size, j + size
+    while index < len(ours) and row < len(theirs) and _related(ours[index], theirs[row]):
+        yield index, row
+        index, row = index + 1, row + 1
+    yield from ((rest, None) for rest in range(index, len(ours)))
+
+
+def _common_runs(
+    ours: Sequence[str], theirs: Sequence[str], start: int
+) -> list[tuple[int, int, int]]:
+    """(line of SEARCH, line of the file, lines) of equal runs near the place, in the order of both."""
+    slack = min(max(3, len(ours) // 3), _SLACK) if len(ours) <= _ALIGNED else 0
+    low, high = max(start - slack, 0), min(start + len(ours) + slack, len(theirs))
+    if not slack:
+        same = [i for i in range(low - start, high - start) if ours[i] == theirs[start + i] != ""]
+        return [(i, start + i, 1) for i in same]
+    matcher = SequenceMatcher(None, ours, theirs[low:high], autojunk=False)
+    return [
+        (i, j + low, size)
+        for i, j, size in matcher.get_matching_blocks()
+        if abs(j + low - i - start) <= slack and any(ours[i : i + size])
+    ]
+
+
+def _gap(ours: range, theirs: range) -> Iterator[Pair]:
+    """Lines between two common runs: side by side as far as both have some."""
+    yield from zip(ours, theirs, strict=False)
+    both = min(len(ours), len(theirs))
+    yield from ((index, None) for index in ours[both:])
+    yield from ((None, row) for row in theirs[both:])
+
+
+def _positional(ours: Sequence[str], theirs: Sequence[str], start: int) -> Iterator[Pair]:
+    """Without one common line: line for line from the place on, what is unlike left out at both ends."""
+    indexes = [i for i in range(len(ours)) if 0 <= start + i < len(theirs)]
+    if len(indexes) <= _ALIGNED:
+        indexes = [i for i in indexes if _related(ours[i], theirs[start + i])] or indexes
+    for index in range(len(ours)):
+        inside = indexes and indexes[0] <= index <= indexes[-1]
+        yield index, start + index if inside else None
+
+
+def _related(ours: str, theirs: str) -> bool:
+    """Whether one line may be the other with a change."""
+    return ours == theirs or (bool(ours) and bool(theirs) and _alike(ours, theirs))
+
+
+def _alike(old: str, new: str) -> bool:
+    """Whether two lines have most of their characters in common."""
+    return SequenceMatcher(None, old[:200], new[:200], autojunk=False).ratio() >= 0.6
+
+
+def _differences(
+    search: Sequence[str], table: LineTable, pairs: Sequence[Pair]
+) -> tuple[Difference, ...]:
+    """Of the kind that matters most, every difference: text, else blank lines, else white space in a line."""
+    text, blank, space = [], [], []
+    at = next(row for _, row in pairs if row is not None)
+    for index, row in pairs:
+        at = row if row is not None else at
+        difference = Difference(index, row, at)
+        ours = "" if index is None else search[index]
+        theirs = "" if row is None else table.lines[row]
+        if ours.strip(BLANKS) != theirs.strip(BLANKS):
+            text.append(difference)
+        elif index is None or row is None:
+            blank.append(difference)
+        elif ours != theirs:
+            space.append(difference)
+        at = at if row is None else row + 1
+    return tuple(text or space or blank)

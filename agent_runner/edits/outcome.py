@@ -32,20 +32,23 @@ AnyText = Annotated[
 
 
 class FileLine(BaseModel):
-    """One line of a file, as it stands there, without its line ending. `number` counts from 1."""
+    """One line of a file, as it stands there, without its line ending; at most 1,000 characters of it.
+
+    `number` counts from 1.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
-    text: str
+    text: AnyText
 
 
 class EditProblem(BaseModel):
     """Why one block was refused.
 
-    `block` counts the blocks of the reply from 1 (None: the reply as a whole). `line` and `lines` are
-    lines of the file as it is before the reply, `reply_line` is a line of the reply. `nearest` is the part
-    of the file to look at.
+    `block` counts the blocks of the reply from 1 (None: the reply as a whole). `line` and `lines` are lines of
+    the file as it is before the reply (for text that the reply would put in: where), `reply_line` is a line
+    of the reply. `nearest` is the part of the file to look at.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

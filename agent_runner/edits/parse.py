@@ -17,21 +17,24 @@ _HEAD = re.compile(r"([ \t]*)(<{5,9})[ \t]*SEARCH>?[ \t]*", re.IGNORECASE)
 _DIVIDER = re.compile(r"([ \t]*)(={5,9})[ \t]*")
 _TAIL = re.compile(r"([ \t]*)(>{5,9})[ \t]*REPLACE>?[ \t]*", re.IGNORECASE)
 
-_SIGNS = frozenset("<=>-+&")  # what any marker begins with
+_SIGNS = frozenset("<=>-+&«»＜＞")  # what any marker begins with
 
 # Lines that somebody meant as a marker: of another tool, reversed, too short or long, quoted, escaped, or with
 # more text on the line.
 _WORDS = r"(?:SEARCH|REPLACE|REPLACED|ORIGINAL|UPDATED|HEAD)"
 _FOREIGN_OPENING = re.compile(
-    rf"[ \t]*(?:>+[ \t]+)?(?:<{{3,}}[ \t]*{_WORDS}\b.*|-{{5,}}[ \t]*SEARCH>?[ \t]*|>{{3,}}[ \t]*SEARCH>?[ \t]*"
-    rf"|(?:&lt;){{3,}}[ \t]*{_WORDS}\b.*)",
+    rf"[ \t]*(?:<{{5,}}[ \t]*{_WORDS}\b.*|(?:>+[ \t]+)?<{{3,}}[ \t]*{_WORDS}>?[ \t]*|<{{3,4}}[ \t]*SEARCH\b.*"
+    rf"|-{{5,}}[ \t]*SEARCH>?[ \t]*|>{{3,}}[ \t]*SEARCH>?[ \t]*"
+    rf"|(?:(?:&lt;){{3,}}|[«＜]{{2,}})[ \t]*{_WORDS}\b.*)",
     re.IGNORECASE,
 )
 _FOREIGN_CLOSING = re.compile(
     rf"[ \t]*(?:>+[ \t]+)?(?:>{{4,}}[ \t]*{_WORDS}\b.*|>{{5,9}}[ \t]+\S+[ \t]*|>{{3}}[ \t]*REPLACE>?[ \t]*"
-    rf"|\+{{5,}}[ \t]*REPLACE>?[ \t]*|<{{3,}}[ \t]*REPLACE>?[ \t]*|(?:&gt;){{3,}}[ \t]*{_WORDS}\b.*)",
+    rf"|\+{{5,}}[ \t]*REPLACE>?[ \t]*|<{{3,}}[ \t]*REPLACE>?[ \t]*"
+    rf"|(?:(?:&gt;){{3,}}|[»＞]{{2,}})[ \t]*{_WORDS}\b.*)",
     re.IGNORECASE,
 )
+_BARE_OPENING = re.compile(r"[ \t]*<{5,9}[ \t]*")  # one only where a divider follows
 _CUT_OFF = re.compile(r"[ \t]*<{3,9}[ \t]*(?:S(?:E(?:A(?:RC?)?)?)?)?", re.IGNORECASE)
 FENCE = re.compile(r"[ \t]*+(`{3,}+|~{3,}+)[ \t]*+([^`]*)")  # possessive: linear on any line
 
@@ -99,6 +102,10 @@ class _Marks:
         low = bisect_left(indexes, start)
         return indexes[low : min(low + 2, bisect_left(indexes, end))]
 
+    def between(self, start: int, end: int) -> Sequence[int]:
+        """All of them with start <= index < end."""
+        return self.all[bisect_left(self.all, start) : bisect_left(self.all, end)]
+
 
 def split_lines(text: str) -> list[str]:
     """Lines without their endings (line feed, or carriage return and line feed)."""
@@ -119,6 +126,7 @@ class _Parser:
         for index, line in enumerate(lines):
             if line.lstrip(" \t")[:1] in _SIGNS:
                 self._classify(index, line)
+        self._opening = [index for index in self._opening if self._opens(index)]
         self._ends = sorted([*self._tails.all, *self._closing])
         self._found: list[Block | Fault] = []
         self._after = 0  # first line that belongs to no block yet
@@ -133,10 +141,18 @@ class _Parser:
             if match:
                 marks.add(index, match)
                 return
-        if _FOREIGN_OPENING.fullmatch(line):
+        if _FOREIGN_OPENING.fullmatch(line) or _BARE_OPENING.fullmatch(line):
             self._opening.append(index)
         elif _FOREIGN_CLOSING.fullmatch(line):
             self._closing.append(index)
+
+    def _opens(self, index: int) -> bool:
+        """A marker without its word opens a block where a divider comes before the next SEARCH marker."""
+        if not _BARE_OPENING.fullmatch(self._lines[index]):
+            return True
+        end = self._heads.first(index + 1, len(self._lines))
+        end = len(self._lines) if end is None else end
+        return self._dividers.first(index + 1, end) is not None
 
     def items(self) -> list[Block | Fault]:
         starts = sorted([*self._heads.all, *self._tails.all, *self._opening, *self._closing])
@@ -170,6 +186,10 @@ class _Parser:
             lines = [index + 1 for index in dividers]
             self._fault(head, messages.wrong_dividers(lines, head + 1, tail + 1), tail + 1)
             return
+        swallowed = self._swallowed(head, dividers[0], tail, form)
+        if swallowed is not None:
+            self._fault(head, messages.unclosed(swallowed + 1), swallowed)
+            return
         self._found.append(
             Block(
                 number=len(self._found) + 1,
@@ -191,6 +211,22 @@ class _Parser:
             return same
         limit = self._heads.first(head + 1, end)
         return self._tails.first(head + 1, end if limit is None else limit)
+
+    def _swallowed(self, head: int, divider: int, tail: int, form: tuple[int, str]) -> int | None:
+        """A SEARCH marker in REPLACE that may well begin the next block, so that this one's end is missing.
+
+        It is text where it is shorter than this block's, is closed by its own REPLACE marker, or stands in
+        SEARCH too.
+        """
+        search = frozenset(self._lines[head + 1 : divider])
+        for inner in self._heads.between(divider + 1, tail):
+            match = _HEAD.fullmatch(self._lines[inner])
+            assert match is not None  # it is in self._heads
+            own = (len(match[2]), match[1])
+            closed = self._tails.first(inner + 1, tail, own) is not None
+            if own[0] >= form[0] and not closed and self._lines[inner] not in search:
+                return inner
+        return None
 
     def _take_foreign(self, index: int) -> None:
         """A marker that is not ours: one fault up to the line that closes it, where there is one."""

@@ -62,7 +62,8 @@ def _opcodes(search: Sequence[str], new: Sequence[str]) -> Iterator[Opcode]:
         yield "equal", 0, head, 0, head
     old_end, new_end = len(search) - tail, len(new) - tail
     old_middle, new_middle = search[head:old_end], new[head:new_end]
-    if len(old_middle) > 1 and 1 < len(new_middle) <= _COMPARED / len(old_middle):
+    compared = len(old_middle) * len(new_middle)
+    if 1 < compared <= _COMPARED:
         matcher = SequenceMatcher(None, old_middle, new_middle, autojunk=False)
         for tag, i1, i2, j1, j2 in matcher.get_opcodes():
             yield tag, i1 + head, i2 + head, j1 + head, j2 + head

@@ -2,12 +2,12 @@
 
 A line that begins with a keyword which no expression can hold (`def`, `class`) begins a statement, if it does
 not stand in a triple-quoted string or continue the line before. What lies between two such lines is a piece
-that can be compiled by itself. So where every piece that was touched still compiles, the whole file parses if it did
-before; only where one does not is the whole file compiled, old and new.
+that can be compiled by itself. So where every piece that was touched still compiles, the whole file parses if
+it did before; only where one does not is the whole file compiled, old and new.
 
 Two kinds of piece are tried: between definitions of one depth (methods, say), if all that is touched lies as
-deep and no name's scope is declared in the file; and between definitions at column 0. One rule of Python's
-reaches further and is not seen: `global` in a block of module level, for a name that another piece uses.
+deep; and between definitions at column 0. A file in which a statement reaches further (`global` binds all of
+the module, `nonlocal` the function around) is compiled whole, or in pieces of the second kind.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _DEFINITION = re.compile(r"([ \t]*)(?:def|class|async def) ")
 _INDENT = re.compile(r"^[ \t]*(?=[^ \t\r\n])", re.MULTILINE)
 _SIGN = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|["\'#]')
 _FORMATTED = re.compile(r"(?<!\w)[rR]?[fFtT][rR]?(?=[\"']|$)")
+_WORD = re.compile(r" *([A-Za-z_]\w*)(?![\w\"'])")
+_AFTER_STRING = frozenset(["if", "else", "and", "or", "in", "is", "not", "for", "async", "as"])
 _WARNINGS = threading.Lock()  # catch_warnings() changes the whole process's filters
 
 
@@ -86,7 +88,9 @@ def _pieces_compile(draft: Draft) -> bool:
     old, changes = draft.original, draft.changes()
     if any("__future__" in text for c in changes for text in (c.new, old[c.low : c.high])):
         return False  # such an import changes what the rest means
-    if "\nglobal " in old or ("\r" in old and re.search(r"\r(?!\n)", old)):
+    if "global " in old or any("global " in change.new for change in changes):
+        return False
+    if "\r" in old and re.search(r"\r(?!\n)", old):
         return False  # to Python, a carriage return alone ends a line too
     flags = __future__.annotations.compiler_flag if "__future__" in old else 0  # the stricter way
     for deep in (True, False) if _scopes_are_local(old, changes) else (False,):
@@ -99,11 +103,10 @@ def _pieces_compile(draft: Draft) -> bool:
 
 
 def _scopes_are_local(old: str, changes: Sequence[Change]) -> bool:
-    """Whether no statement says whose a name is, or is allowed in some scopes only."""
-    words = ("global ", "nonlocal ")
-    if any(word in old for word in words):
+    """Whether no statement binds a function around, or is allowed in some scopes only."""
+    if "nonlocal " in old:
         return False
-    return not any(word in change.new for change in changes for word in (*words, "import *"))
+    return not any(word in c.new for c in changes for word in ("nonlocal ", "import *"))
 
 
 def _pieces(old: str, changes: Sequence[Change], *, deep: bool) -> list[_Piece]:
@@ -173,19 +176,35 @@ def _outside_strings(text: str, positions: set[int]) -> bool:
     wanted = sorted(position for position in positions if 0 < position < len(text))
     if not wanted:
         return True
-    for start, end in _long_strings(text, wanted[-1]):
+    for start, end in _long_strings(text, _sure_start(text, wanted[0], wanted[-1]), wanted[-1]):
         if end is None or any(start < position < end for position in wanted):
             return False
     return True
 
 
-def _long_strings(text: str, limit: int) -> Iterator[tuple[int, int | None]]:
-    """Where the triple-quoted strings begin and end, up to `limit`; an end of None: from here on unknown.
+def _sure_start(text: str, position: int, limit: int) -> int:
+    """A place outside strings above `position`, from which to look for them: the nearest one, else the start.
+
+    A delimiter that a word follows, with nothing before it in its line, begins a string: after the end of a
+    string, a word could only be one of _AFTER_STRING. But it may be text of a string of the other kind.
+    """
+    if text.find("'''", 0, limit) != -1:
+        return 0
+    while (position := text.rfind('"""', 0, position)) != -1:
+        line = text.rfind("\n", 0, position) + 1
+        word = _WORD.match(text, position + 3)
+        alone = not text[line:position].strip(" \t") and not _continued(text, line)
+        if word and word[1] not in _AFTER_STRING and alone:
+            return line
+    return 0
+
+
+def _long_strings(text: str, position: int, limit: int) -> Iterator[tuple[int, int | None]]:
+    """Where the triple-quoted strings between two places begin and end; an end of None: from here on unknown.
 
     What stands before a delimiter in its line is all that can make it something else: a comment, or a part of
     a short string.
     """
-    position = 0
     while True:
         start = _earliest(text, position, limit)
         if start is None:

@@ -132,7 +132,7 @@ def test_several_places_are_refused_with_their_lines(text: str, search: str) -> 
     problem = refusal(edited(text, search, "new\n" + ("...\nend\n" if "..." in search else "")))
     assert problem.kind == "ambiguous"
     assert problem.lines and problem.line == problem.lines[0]
-    assert "neighbouring line" in problem.message
+    assert "only the place you mean has" in problem.message
 
 
 @pytest.mark.parametrize(

@@ -53,12 +53,6 @@ NOT_ALREADY = [
         "    return y\n",
         "    return x\n",
     ),
-    (
-        "a common line, nothing like SEARCH",
-        "a = 1\n\ndef g():\n    return x\n",
-        "    foo(1, 2)\n",
-        "    return x\n",
-    ),
     ("a mistyped line beside it", "rate = 0.1\nlr = 0.2\n", "rat = 0.1\n", "lr = 0.2\n"),
     ("a deletion with a mistyped line", "a = 1\nb = 22\nc = 3\n", "a = 1\nb = 2\n", "a = 1\n"),
     ("a deletion above", "b = 22\na = 1\nc = 3\n", "b = 2\na = 1\n", "a = 1\n"),

@@ -1,0 +1,73 @@
+"""SEARCH with lines that are `...` alone: its pieces stand in the text in this order, each in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent_runner.edits.draft import Draft
+from agent_runner.edits.runs import Run, loose_runs, most_places
+from agent_runner.edits.tiers import Hit, Part
+
+Lines = Sequence[str]
+
+
+def split_at_dots(lines: Lines) -> list[list[str]]:
+    """The pieces between lines that are `...` alone."""
+    pieces: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip() in ("...", "…"):
+            pieces.append([])
+        else:
+            pieces[-1].append(line)
+    return pieces
+
+
+def ellipsis(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
+    """SEARCH piece by piece, and REPLACE with as many; each piece takes the place of its own."""
+    old_pieces, new_pieces = split_at_dots(search), split_at_dots(new)
+    if len(old_pieces) < 2 or len(old_pieces) != len(new_pieces):
+        return []
+    pairs = []
+    for old, fresh in zip(old_pieces, new_pieces, strict=True):
+        if old:
+            pairs.append((old, fresh))
+        elif fresh:
+            return []  # text beside nothing has no place
+    if not all(any(line.strip() for line in old) for old, _ in pairs) or not pairs:
+        return []
+    places = [loose_runs(draft, old) for old, _ in pairs]
+    found = _in_order(places)
+    if len(found) == 1 and any(
+        len(runs) >= most_places(len(old)) for runs, (old, _) in zip(places, pairs, strict=True)
+    ):
+        return []  # a place that was not looked at may fit as well
+    return [
+        Hit(
+            "ellipsis",
+            tuple(
+                Part(run.start, run.end, old, fresh, fresh)
+                for run, (old, fresh) in zip(runs, pairs, strict=True)
+            ),
+        )
+        for runs in found
+    ]
+
+
+def _in_order(places: Sequence[Sequence[Run]]) -> list[list[Run]]:
+    """The first and, where there is another, the last choice of one place per piece, in order, no overlaps."""
+    earliest: list[Run] = []
+    after = 0
+    for runs in places:
+        first = next((run for run in runs if run.start >= after), None)
+        if first is None:
+            return []
+        earliest.append(first)
+        after = first.end
+    latest: list[Run] = []
+    before = places[-1][-1].end
+    for runs in reversed(places):
+        last = next(run for run in reversed(runs) if run.end <= before)
+        latest.append(last)
+        before = last.start
+    latest.reverse()
+    return [earliest] if latest == earliest else [earliest, latest]

@@ -1,0 +1,274 @@
+"""Where a run of whole lines stands in a text: as it is, or but for blanks at their ends and blank lines.
+
+What plain search and a look at the lines around it can tell is told so; the lines of the whole text are
+looked at only where a SEARCH's longest line stands in very many places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from agent_runner.edits.draft import Draft
+from agent_runner.edits.lines import BLANKS
+
+Lines = Sequence[str]
+LIMIT = 1000  # places looked at; more of them are ambiguous in any case
+_WORK = 200_000  # lines of such places that are looked at: a long SEARCH is looked at in fewer
+_ANCHORS = 100  # places of one line that are looked at one by one
+_GAP = 100  # blank lines in a row that are passed over one by one
+
+
+class Run(NamedTuple):
+    """text[start:end], whole lines, with those of its lines that stand for lines of SEARCH."""
+
+    start: int
+    end: int
+    lines: list[str]
+    rows: list[int]  # how many lines of the region stand above each
+
+
+class _ManyPlaces(Exception):
+    """Line by line this would take too long."""
+
+
+# ---------------------------------------------------------------- as they are
+
+
+def exact_offsets(text: str, lines: Lines, ending: str = "\n") -> list[int]:
+    """Offsets where these lines stand as whole lines, of a text whose lines all have the same ending."""
+    needle = ending.join(lines)
+    padded = f"\n{needle}{ending}"
+    position = text.find(padded)
+    offsets: list[int] = []
+    while position != -1:
+        offsets.append(position + 1)
+        if len(offsets) >= LIMIT:
+            break
+        position = text.find(padded, position + 1)
+    if text.startswith(needle) and text.startswith(ending, len(needle)):
+        offsets.insert(0, 0)
+    # The nothing after a last line feed is no line; a last line without one is.
+    if text[-1:] != "\n" and lines[-1] and text.endswith(needle):
+        last = len(text) - len(needle)
+        if last == 0 or text[last - 1] == "\n":
+            offsets.append(last)
+    return offsets
+
+
+def exact_lines(draft: Draft, lines: Lines) -> list[int]:
+    """Offsets where these lines stand in the draft, each with either line ending."""
+    if "\r" not in draft.text:
+        return exact_offsets(draft.text, lines)
+    return [run.start for run in exact_runs(draft, lines)]
+
+
+def exact_runs(draft: Draft, lines: Lines) -> list[Run]:
+    """The same with the ends of the places, for a text that holds carriage returns."""
+    text = draft.text
+    if text.count("\r\n") == text.count("\n"):
+        length = sum(map(len, lines)) + 2 * len(lines)
+        return [
+            Run(offset, min(offset + length, len(text)), list(lines), [*range(len(lines))])
+            for offset in exact_offsets(text, lines, "\r\n")
+        ]
+    return _from_table(draft, rows_of(draft.table.lines, lines), len(lines))
+
+
+def most_places(count: int) -> int:
+    """How many places of that many lines are looked at, of those that differ in blanks."""
+    return min(LIMIT, max(_WORK // count, 10))
+
+
+def rows_of(keys: Sequence[str], wanted: Lines) -> list[int]:
+    """Where `wanted` stands in `keys` as a run of neighbours (overlaps count); not more than LIMIT places.
+
+    A plain search in the joined lines: it stays linear where a text repeats itself.
+    """
+    if not wanted or len(wanted) > len(keys):
+        return []
+    text = "\n".join(["", *keys, ""])
+    needle = "\n".join(["", *wanted, ""])
+    limit = most_places(len(wanted))
+    found: list[int] = []
+    row = at = 0
+    position = text.find(needle)
+    while position != -1 and len(found) < limit:
+        row += text.count("\n", at, position)
+        at = position
+        found.append(row)
+        position = text.find(needle, position + 1)
+    return found
+
+
+def _from_table(draft: Draft, rows: list[int], count: int) -> list[Run]:
+    starts = draft.table.starts
+    places = [(starts[row], starts[row + count]) for row in rows]
+    return [
+        Run(start, end, _lines_of(draft.text[start:end], count), [*range(count)])
+        for start, end in places
+    ]
+
+
+def _lines_of(region: str, count: int) -> list[str]:
+    return [line.removesuffix("\r") for line in region.split("\n")[:count]]
+
+
+# ---------------------------------------------------------------- but for blanks
+
+
+def loose_runs(
+    draft: Draft, lines: Lines, *, indented: bool = False, over_blanks: bool = False
+) -> list[Run]:
+    """Where these lines stand but for blanks at their ends.
+
+    `indented`: also but for blanks at their beginnings. `over_blanks`: with blank lines passed over, in the
+    text and in `lines`.
+    """
+    strip = str.strip if indented else str.rstrip
+    wanted = [strip(line, BLANKS) for line in lines]
+    if over_blanks:
+        wanted = [line for line in wanted if line]
+    # The longest line is likely to be the rarest.
+    anchor = max(range(len(wanted)), key=lambda index: len(wanted[index]), default=None)
+    if anchor is None or not wanted[anchor]:
+        return []
+    walk = _Walk(draft.text, wanted, anchor, indented, over_blanks)
+    try:
+        found = [walk.run_at(offset) for offset in walk.anchors()]
+        return [run for run in found if run is not None]
+    except _ManyPlaces:
+        if not all(line in draft.text for line in set(wanted)):
+            return []
+    table = draft.table
+    keys = table.stripped if indented else table.trimmed
+    if not over_blanks:
+        return _from_table(draft, rows_of(keys, wanted), len(wanted))
+    filled = table.filled
+    runs = []
+    for place in rows_of([keys[row] for row in filled], wanted):
+        rows = filled[place : place + len(wanted)]
+        start, end = table.starts[rows[0]], table.starts[rows[-1] + 1]
+        lines_here = _lines_of(draft.text[start:end], rows[-1] - rows[0] + 1)
+        rows = [row - rows[0] for row in rows]
+        runs.append(Run(start, end, [lines_here[row] for row in rows], rows))
+    return runs
+
+
+class _Walk:
+    """Looks for lines from the places of one of them, the anchor."""
+
+    def __init__(
+        self, text: str, wanted: list[str], anchor: int, indented: bool, over_blanks: bool
+    ) -> None:
+        self._text = text
+        self._above = wanted[:anchor][::-1]
+        self._below = wanted[anchor + 1 :]
+        self._anchor = wanted[anchor]
+        self._strip = str.strip if indented else str.rstrip
+        self._indented = indented
+        self._over_blanks = over_blanks
+
+    def anchors(self) -> list[int]:
+        """Where the lines begin that equal the anchor. Raises _ManyPlaces."""
+        text, anchor = self._text, self._anchor
+        # Without blanks to ignore before it, it stands at the beginning of a line.
+        before = 0 if self._indented else 1
+        needle = anchor if self._indented else "\n" + anchor
+        found: list[int] = []
+        if before and text.startswith(anchor):
+            found.append(0)
+        looked = 0
+        position = text.find(needle)
+        while position != -1:
+            looked += 1
+            if looked > _ANCHORS:
+                raise _ManyPlaces
+            start = text.rfind("\n", 0, position + before) + 1
+            found.append(start)
+            position = text.find(needle, position + len(needle))
+        return [start for start in dict.fromkeys(found) if self._is_anchor(start)]
+
+    def _is_anchor(self, start: int) -> bool:
+        end = self._text.find("\n", start)
+        line = self._text[start:] if end == -1 else self._text[start:end]
+        return self._strip(line, BLANKS) == self._anchor
+
+    def run_at(self, start: int) -> Run | None:
+        """The run whose anchor is the line that begins there. Raises _ManyPlaces."""
+        down = self._down(start)
+        if down is None:
+            return None
+        up = self._up(start)
+        if up is None:
+            return None
+        end, lines_below, rows_below = down
+        begin, lines_above, rows_above, height = up
+        lines = [*reversed(lines_above), *lines_below]
+        rows = [height - row for row in reversed(rows_above)] + [height + row for row in rows_below]
+        return Run(begin, end, [line.removesuffix("\r") for line in lines], rows)
+
+    def _down(self, start: int) -> tuple[int, list[str], list[int]] | None:
+        """(end, lines, rows): from the anchor to the end."""
+        text, strip = self._text, self._strip
+        lines: list[str] = []
+        rows: list[int] = []
+        row = gap = 0
+        size = len(text)
+        for wanted in (self._anchor, *self._below):
+            while True:
+                if start >= size:
+                    return None
+                end = text.find("\n", start)
+                if end == -1:
+                    end = size
+                line = text[start:end]
+                start = end + 1
+                row += 1
+                bare = strip(line, BLANKS)
+                if bare or not self._over_blanks:
+                    break
+                gap += 1
+                if gap > _GAP:
+                    raise _ManyPlaces
+            if bare != wanted:
+                return None
+            lines.append(line)
+            rows.append(row - 1)
+            gap = 0
+        return min(start, size), lines, rows
+
+    def _up(self, start: int) -> tuple[int, list[str], list[int], int] | None:
+        """(begin, lines, rows, height): from above the anchor to the first line, the nearest first."""
+        text, strip = self._text, self._strip
+        lines: list[str] = []
+        rows: list[int] = []
+        row = gap = 0
+        for wanted in self._above:
+            while True:
+                if start == 0:
+                    return None
+                end = start - 1
+                start = text.rfind("\n", 0, end) + 1
+                line = text[start:end]
+                row += 1
+                bare = strip(line, BLANKS)
+                if bare or not self._over_blanks:
+                    break
+                gap += 1
+                if gap > _GAP:
+                    raise _ManyPlaces
+            if bare != wanted:
+                return None
+            lines.append(line)
+            rows.append(row)
+            gap = 0
+        return start, lines, rows, row
+
+
+def lines_around(text: str, start: int, end: int, reach: int) -> list[str]:
+    """The whole lines in up to `reach` characters either side of text[start:end], and those between."""
+    low = max(start - reach, 0)
+    if low:
+        low = text.find("\n", low, start) + 1 or start
+    return text[low : end + reach].split("\n")
