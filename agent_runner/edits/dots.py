@@ -13,13 +13,13 @@ Lines = Sequence[str]
 
 def split_at_dots(lines: Lines) -> list[list[str]]:
     """The pieces between lines that are `...` alone."""
-    pieces: list[list[str]] = [[]]
-    for line in lines:
+    pieces: list[list[str]] = []
+    start = 0
+    for index, line in enumerate(lines):
         if line.strip() in ("...", "…"):
-            pieces.append([])
-        else:
-            pieces[-1].append(line)
-    return pieces
+            pieces.append(list(lines[start:index]))
+            start = index + 1
+    return [*pieces, list(lines[start:])]
 
 
 def ellipsis(draft: Draft, search: Lines, new: Lines) -> list[Hit]:

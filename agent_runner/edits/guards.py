@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 
 _DRIVE = re.compile(r"[A-Za-z]:")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def forbidden_path(name: str) -> str | None:
     """Why a path can never be edited, whatever the list of editable files says; None where it can."""
     parts = name.replace("\\", "/").split("/")
-    if not name.strip() or any(ord(character) < 32 or character == "\x7f" for character in name):
+    if not name.strip() or _CONTROL.search(name):
         return "it is empty or holds control characters"
-    if any("\ud800" <= character <= "\udfff" for character in name):
+    if _SURROGATE.search(name):
         return "it is not valid Unicode"
     if parts[0] == "" or _DRIVE.match(name):
         return "it is absolute; write paths relative to the experiment's folder"

@@ -13,18 +13,25 @@ from functools import cached_property
 
 # A word with one of these endings is meant as a file, also where no such file is known.
 _ENDINGS = (
-    "py pyi pyx pxd pyw ipynb txt md rst json jsonl toml yaml yml cfg ini conf env sh bash "
-    "zsh csv tsv xml html css js jsx ts "
-    "tsx mjs c h cc cpp cxx hpp cu cuh rs go java kt rb php pl lua r jl swift scala sql tex "
-    "bib lock log pt npz pkl bak orig old tmp"
+    "py pyi pyx pxd pyw ipynb txt md rst json jsonl toml yaml yml cfg ini conf env properties sh bash zsh ps1 "
+    "bat csv tsv parquet xml html css scss js jsx ts tsx mjs vue svelte c h cc cpp cxx hpp cu cuh rs go java "
+    "kt rb php pl lua r jl swift scala dart zig nim hs ml ex exs erl proto graphql sql tex bib cmake mk gradle "
+    "j2 lock log diff patch pt pth npz npy pkl h5 safetensors bin db sqlite png svg pdf zip gz bak orig old tmp"
 )
 _FILE = re.compile(
     rf"[^\s`'\"<>|*?]*[^\s`'\"<>|*?./\\]\.(?:{'|'.join(_ENDINGS.split())})", re.IGNORECASE
 )
-_ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*\.(?:lock|log|r|c)")  # math.log, self.lock
-_OUTSIDE = re.compile(  # what can never be edited, but can only be meant as a path
-    r"(?:\.\.|~|\$\w+|[A-Za-z]:)[/\\]\S+|/[^\s/]+/\S+|\S*[/\\]\.\.[/\\]\S*|(?:\S*[/\\])?\.git(?:[/\\]\S*)?",
+_ATTRIBUTE = re.compile(
+    r"[A-Za-z_]\w*(?:\.\w+)*\.(?:lock|log|r|c|db|bin|zip|patch|diff|old|tmp)"
+)  # math.log
+_OUTSIDE = re.compile(  # what cannot be edited, but can only be meant as a path
+    r"(?:\.\.?|~\w*|\$\w+|[A-Za-z]:)[/\\]\S*|\$[A-Z_]\w*|/[^\s/]+/\S+"
+    r"|\S*[/\\]\.\.[/\\]\S*|(?:\S*[/\\])?(?:\.git|git~\d)(?:\s*[./\\:]\S*)?"
+    r"|[\w.@+-]+(?:[/\\][\w.@+-]+)*[/\\]|\.[A-Za-z][\w.-]*",
     re.IGNORECASE,
+)
+_BEYOND = re.compile(
+    rf"\S*\.(?:{'|'.join(_ENDINGS.split())})(?:[/\\]\S+|:{{1,2}}\$\w+)", re.IGNORECASE
 )
 _FOLDERS = re.compile(
     r"[\w.@+-]+(?:[/\\][\w.@+-]+)+"
@@ -99,6 +106,7 @@ _SPAN = re.compile(
 )
 _INFO_PART = re.compile(r"(?:(\w+)\s*=\s*)?(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'{}(),;]+))")
 _NAMING_WORDS = 2  # of an info string: the language and the name
+_CLASS = re.compile(r"\.(?!git$)[\w-]+")  # `{.python .numberLines}`
 _LINES_FIRST = re.compile(r"\d+:\d+:")  # 12:15:path
 
 
@@ -171,7 +179,7 @@ def _can_only_be_a_file(text: str, *, marked: bool) -> bool:
     """Whether no other thing than a file can be meant. `marked`: the text is in backticks or behind `File:`."""
     if "://" in text or text.startswith(("//", "#", "/*", "-", "*")):
         return False
-    if _FILE.fullmatch(text) or _OUTSIDE.fullmatch(text) or text in _UNENDING:
+    if any(form.fullmatch(text) for form in (_FILE, _OUTSIDE, _BEYOND)) or text in _UNENDING:
         return True
     return marked and _FOLDERS.fullmatch(text) is not None
 
@@ -189,6 +197,8 @@ def name_alone(line: str, known: Known) -> str | None:
     text = line.strip()
     if _TRACEBACK.match(line):
         return None
+    if text.strip("`*") in (".", ".."):
+        return text.strip("`*")
     if len(text) > _LONGEST:  # no decoration is looked for, but a long path is still a path
         word = text.strip("*`#: ")
         single = not re.search(r"\s", word)
@@ -273,6 +283,8 @@ def names_in_info(info: str, known: Known) -> list[str]:
 
 
 def _info_name(value: str, known: Known) -> str | None:
+    if _CLASS.fullmatch(value) and known.find(value) is None:
+        return None
     if _LINES_FIRST.match(value):
         value = value.split(":", 2)[2]
     elif re.match(r"\w{2,}:(?!//)", value):  # one letter would be a drive

@@ -185,18 +185,20 @@ def _differences(
     search: Sequence[str], table: LineTable, pairs: Sequence[Pair]
 ) -> tuple[Difference, ...]:
     """Of the kind that matters most, every difference: text, else blank lines, else white space in a line."""
-    text, blank, space = [], [], []
+    text: list[Difference] = []
+    blank: list[Difference] = []
+    space: list[Difference] = []
+    lines = table.lines
     at = next(row for _, row in pairs if row is not None)
     for index, row in pairs:
-        at = row if row is not None else at
-        difference = Difference(index, row, at)
         ours = "" if index is None else search[index]
-        theirs = "" if row is None else table.lines[row]
+        theirs = "" if row is None else lines[row]
+        at = at if row is None else row
         if ours.strip(BLANKS) != theirs.strip(BLANKS):
-            text.append(difference)
+            text.append(Difference(index, row, at))
         elif index is None or row is None:
-            blank.append(difference)
+            blank.append(Difference(index, row, at))
         elif ours != theirs:
-            space.append(difference)
+            space.append(Difference(index, row, at))
         at = at if row is None else row + 1
     return tuple(text or space or blank)

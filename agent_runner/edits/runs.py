@@ -130,9 +130,10 @@ def loose_runs(
     if over_blanks:
         wanted = [line for line in wanted if line]
     # The longest line is likely to be the rarest.
-    anchor = max(range(len(wanted)), key=lambda index: len(wanted[index]), default=None)
-    if anchor is None or not wanted[anchor]:
+    longest = max(wanted, key=len, default="")
+    if not longest:
         return []
+    anchor = wanted.index(longest)
     walk = _Walk(draft.text, wanted, anchor, indented, over_blanks)
     try:
         found = [walk.run_at(offset) for offset in walk.anchors()]

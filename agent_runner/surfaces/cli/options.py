@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", help="Folder of all state [default: ./runs, or $AGENT_RUNNER_HOME]."),
+    typer.Option(
+        "--home", help="Folder of all state.", show_default="./runs, or $AGENT_RUNNER_HOME"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 IdeaArgument = Annotated[str, typer.Argument(metavar="IDEA", help="An idea's id, see `list`.")]
