@@ -390,7 +390,8 @@ def _readings(item: Block, draft: Draft) -> list[tuple[Lines, Lines]]:
     if not draft.bom:
         return readings
     return [
-        (_without_mark(search, draft.bom), _without_mark(new, draft.bom)) for search, new in readings
+        (_without_mark(search, draft.bom), _without_mark(new, draft.bom))
+        for search, new in readings
     ]
 
 

@@ -43,6 +43,11 @@ class Levels:
     file_unit: str
     deeper: int
 
+    @property
+    def has_tabs(self) -> bool:
+        """Whether one of the units is a tab."""
+        return "\t" in (self.unit, self.file_unit)
+
     def __call__(self, indent: str) -> str | None:
         count, rest = divmod(len(indent), len(self.unit))
         if rest or indent != self.unit * count or count + self.deeper < 0:
@@ -83,7 +88,10 @@ def reindent(
     if (shift is None and len(pairs) > 1) or (others and len(pairs) == 1):
         # After one depth, a REPLACE that begins deeper shows a step as well.
         reply = [*search, *replace] if len(pairs) == 1 else [*search, None, *replace]
-        maps += _levels(pairs, others, reply, nearby)
+        levels = _levels(pairs, others, reply, nearby)
+        # Two lines that no shift explains can be so by one wrong indent.
+        sure = shift is not None or len(pairs) > 2
+        maps += [found for found in levels if sure or not found.deeper or found.has_tabs]
     if not maps and len(pairs) > 1:
         return None
     if not _same_frame(search, filled, pairs) or (
@@ -99,13 +107,15 @@ def reindent(
 def _same_frame(search: Sequence[str], filled: Sequence[str], pairs: Mapping[str, str]) -> bool:
     """False where REPLACE may be in the file's indentation already, although SEARCH is not.
 
-    A line that both have shows that they are indented alike; so does the same least indent, or blanks of a kind
-    that the file does not use there.
+    A line that both have shows that they are indented alike; so does the same least indent, an indent that
+    only SEARCH has, or blanks of a kind that the file does not use there.
     """
     if not filled or not {*filled}.isdisjoint(search):
         return True
     indents = {indent_of(line) for line in filled}
     if min(map(len, indents)) == min(map(len, pairs)):
+        return True
+    if indents <= pairs.keys() and not indents <= {*pairs.values()}:
         return True
     ours, theirs = {*"".join(indents)}, {*"".join(pairs.values())}
     return bool(ours) and bool(theirs) and ours.isdisjoint(theirs)
@@ -182,10 +192,10 @@ def _levels(
     others: Iterable[str],
     reply: Iterable[str | None],
     nearby: Callable[[], Sequence[str]],
-) -> list[IndentMap]:
+) -> list[Levels]:
     ours = min(pairs, key=len)
     theirs = pairs[ours]
-    found: list[IndentMap] = []
+    found: list[Levels] = []
     file_units = _units(pairs.values(), unit_of(nearby(), pairs.values()))
     for unit in _units([*pairs, *others], unit_of(reply, pairs)):
         for file_unit in file_units:

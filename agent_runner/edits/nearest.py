@@ -17,6 +17,7 @@ from agent_runner.edits.lines import BLANKS, WORD, LineTable, words_of
 _COMMON = 50  # lines and words more frequent than this say nothing about a place
 _ALIGNED = 400  # lines of a SEARCH that is aligned; a longer one is compared line by line
 _SLACK = 20  # lines by which the two sides may have drifted apart
+_ALIKE = 0.6
 _LOOKED_AT = 100  # lines of SEARCH whose words are looked at
 
 
@@ -54,7 +55,7 @@ def nearest_place(search: Sequence[str], table: LineTable) -> Near | None:
         start = _by_words(ours, table)
     if start is None:
         return None
-    pairs = list(_aligned(ours, table.stripped, start))
+    pairs = list(_aligned(ours, table, start))
     rows = [row for _, row in pairs if row is not None]
     if not rows:
         return None
@@ -113,16 +114,16 @@ def _likeness(ours: Sequence[str], table: LineTable, start: int) -> float:
 Pair = tuple[int | None, int | None]  # (line of SEARCH, line of the file)
 
 
-def _aligned(ours: Sequence[str], theirs: Sequence[str], start: int) -> Iterator[Pair]:
+def _aligned(ours: Sequence[str], table: LineTable, start: int) -> Iterator[Pair]:
     """Every line of SEARCH and of the region in order, each beside its counterpart or beside nothing."""
-    runs = _common_runs(ours, theirs, start)
+    theirs = table.stripped
+    runs = _common_runs(ours, table, start)
     if not runs:
         yield from _positional(ours, theirs, start)
         return
     first, row, _ = runs[0]
-    above = 0
-    while above < min(first, row) and _related(ours[first - above - 1], theirs[row - above - 1]):
-        above += 1
+    beside = range(1, min(first, row, _ALIGNED) + 1)
+    above = max((k for k in beside if _related(ours[first - k], theirs[row - k])), default=0)
     yield from ((index, None) for index in range(first - above))
     yield from ((first - k, row - k) for k in range(above, 0, -1))
     for (i, j, size), following in zip(runs, [*runs[1:], None], strict=True):
@@ -130,26 +131,40 @@ def _aligned(ours: Sequence[str], theirs: Sequence[str], start: int) -> Iterator
         if following is not None:
             yield from _gap(range(i + size, following[0]), range(j + size, following[1]))
     index, row = i + size, j + size
-    while index < len(ours) and row < len(theirs) and _related(ours[index], theirs[row]):
-        yield index, row
-        index, row = index + 1, row + 1
-    yield from ((rest, None) for rest in range(index, len(ours)))
+    beside = range(min(len(ours) - index, len(theirs) - row, _ALIGNED))
+    below = max((k + 1 for k in beside if _related(ours[index + k], theirs[row + k])), default=0)
+    yield from ((index + k, row + k) for k in range(below))
+    yield from ((rest, None) for rest in range(index + below, len(ours)))
 
 
-def _common_runs(
-    ours: Sequence[str], theirs: Sequence[str], start: int
-) -> list[tuple[int, int, int]]:
-    """(line of SEARCH, line of the file, lines) of equal runs near the place, in the order of both."""
-    slack = min(max(3, len(ours) // 3), _SLACK) if len(ours) <= _ALIGNED else 0
-    low, high = max(start - slack, 0), min(start + len(ours) + slack, len(theirs))
-    if not slack:
-        same = [i for i in range(low - start, high - start) if ours[i] == theirs[start + i] != ""]
-        return [(i, start + i, 1) for i in same]
+def _common_runs(ours: Sequence[str], table: LineTable, start: int) -> list[tuple[int, int, int]]:
+    """(line of SEARCH, line of the file, lines) of equal runs near the place, in the order of both.
+
+    A run that lies far from where the others put it must hold a line that stands in the file only once.
+    """
+    theirs = table.stripped
+    if len(ours) > _ALIGNED:
+        place = range(max(start, 0), min(start + len(ours), len(theirs)))
+        return [(row - start, row, 1) for row in place if ours[row - start] == theirs[row] != ""]
+    near = min(max(3, len(ours) // 3), _SLACK)
+    drifted = [
+        row
+        for line in ours
+        if len(rows := table.rows_of_line.get(line, [])) == 1
+        for row in rows
+        if -_SLACK <= row - start < len(ours) + _SLACK
+    ]
+    low = max(min([start - near, *drifted]), 0)
+    high = min(max([start + len(ours) + near, *(row + 1 for row in drifted)]), len(theirs))
     matcher = SequenceMatcher(None, ours, theirs[low:high], autojunk=False)
     return [
         (i, j + low, size)
         for i, j, size in matcher.get_matching_blocks()
-        if abs(j + low - i - start) <= slack and any(ours[i : i + size])
+        if any(ours[i : i + size])
+        and (
+            abs(j + low - i - start) <= near
+            or not {*range(j + low, j + low + size)}.isdisjoint(drifted)
+        )
     ]
 
 
@@ -178,7 +193,8 @@ def _related(ours: str, theirs: str) -> bool:
 
 def _alike(old: str, new: str) -> bool:
     """Whether two lines have most of their characters in common."""
-    return SequenceMatcher(None, old[:200], new[:200], autojunk=False).ratio() >= 0.6
+    matcher = SequenceMatcher(None, old[:200], new[:200], autojunk=False)
+    return matcher.real_quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
 
 
 def _differences(

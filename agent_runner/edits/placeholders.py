@@ -79,7 +79,9 @@ class _Block:
 
     def _in_python(self, python: PythonFragment, index: int, text: str) -> bool:
         if python.in_string(index):
-            return False
+            # Text, unless text of SEARCH is gone for it.
+            sure = len(text) <= _LONGEST and Remark(text).wording is Grade.ALWAYS
+            return sure and self._stands_for_lines(index)
         code, remark = python.split(index)
         if not code:
             return self._alone(index, text)

@@ -77,8 +77,12 @@ def settled(hits: Iterable[Hit]) -> list[Hit]:
 
 
 def _alike(hit: Hit, other: Hit) -> bool:
-    """Whether two hits at one place write the same."""
-    return [[*part.mapped] for part in hit.parts] == [[*part.mapped] for part in other.parts]
+    """Whether two hits at one place write the same, blanks on blank lines aside."""
+    first, second = (
+        [[line if line.strip(BLANKS) else "" for line in part.mapped] for part in one.parts]
+        for one in (hit, other)
+    )
+    return first == second
 
 
 def exact(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
