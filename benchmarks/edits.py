@@ -7,30 +7,33 @@ dependency of ours). Each side is a process that makes the same case from the sa
 alternate, so that a change of the machine's speed meets both. Prints medians, their ratios, and which of the
 goals are met.
 
-Two things are timed. `reply`: a whole reply -> new text, or the message why not. For aider that is
-`find_original_update_blocks`, `do_replace` and, where that fails, `find_similar_lines`; ours is `apply_reply`,
-which also checks placeholders, repeats and Python's syntax, and writes a diff. `place`: one block that is
-already parsed -> the new text, without any of that (aider's `do_replace`).
+What is timed, each for files of three sizes and SEARCHes of three:
+
+- `find`: where SEARCH stands, and that it stands nowhere else. aider does not tell this from what follows.
+- `place`: one block that is already parsed -> the new text (aider's `do_replace`).
+- `reply`: a whole reply -> the new text of a text file, or the message why not. For aider that is
+  `find_original_update_blocks`, `do_replace` and, where that fails, `find_similar_lines`; ours is
+  `apply_reply`, which also looks for placeholders and repeats, and writes a diff.
+- `checked`: the same for a Python file, with its syntax checked: a part of `apply_reply`; for aider the compile
+  step of its own linter, `lint_python_compile`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import time
-import venv
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any
 
-AIDER = "aider-chat==0.86.2"
+from sides import AIDER, Side, both, serve
+
 SIZES = (500, 5_000, 50_000)
 BLOCKS = (5, 20, 100)
 KINDS = ("exact", "dedented", "no match")
-FILE = "module.py"
+TIMED = {"find": KINDS[:1], "place": KINDS[:2], "reply": KINDS, "checked": KINDS[:2]}
 _SLOW = 1.0  # seconds; a call that takes longer is timed once
 
 
@@ -38,7 +41,7 @@ _SLOW = 1.0  # seconds; a call that takes longer is timed once
 class Case:
     """One cell: how many lines the file and SEARCH have, and how SEARCH differs from the file."""
 
-    timed: str  # "reply" or "place"
+    timed: str  # one of TIMED
     kind: str
     lines: int
     search: int
@@ -46,6 +49,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Edit:
+    """A file, and a change of it."""
+
+    file: str
     text: str
     search: list[str]
     replace: list[str]
@@ -54,7 +60,7 @@ class Edit:
     def reply(self) -> str:
         old, new = "\n".join(self.search), "\n".join(self.replace)
         block = f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE"
-        return f"The change:\n\n{FILE}\n```python\n{block}\n```\n"
+        return f"The change:\n\n{self.file}\n```python\n{block}\n```\n"
 
 
 _METHOD = '''\
@@ -89,7 +95,8 @@ def make(case: Case) -> Edit:
     elif case.kind == "no match":
         middle = case.search // 2
         search[middle] = search[middle].replace("self", "cls") + "  # renamed"
-    return Edit("\n".join(lines) + "\n", search, replace)
+    file = "module.py" if case.timed == "checked" else "module.txt"
+    return Edit(file, "\n".join(lines) + "\n", search, replace)
 
 
 # ---------------------------------------------------------------- the sides
@@ -102,52 +109,57 @@ def ours(case: Case, edit: Edit) -> Callable[[], bool]:
     from agent_runner.edits.places import find_places
     from agent_runner.edits.replace import merge
 
-    def reply() -> bool:
-        return apply_reply(edit.reply, {FILE: edit.text}).applied
+    def find() -> bool:
+        return len(find_places(Draft(edit.text), [(edit.search, edit.replace)])) == 1
 
     def place() -> bool:
         draft = Draft(edit.text)
-        hits = find_places(draft, [(edit.search, edit.replace)])
-        for part in hits[0].parts:
+        (hit,) = find_places(draft, [(edit.search, edit.replace)])
+        for part in hit.parts:
             start, pieces = merge(draft.text, part)
             draft.splice(start, part.end, pieces, block=1)
-        return draft.text != edit.text
+        return True
 
-    return reply if case.timed == "reply" else place
+    def reply() -> bool:
+        return apply_reply(edit.reply, {edit.file: edit.text}).applied
+
+    return {"find": find, "place": place}.get(case.timed, reply)
 
 
 def aider(case: Case, edit: Edit) -> Callable[[], bool]:
     """The same with aider's engine, as its `apply_edits` calls it."""
     from aider.coders import editblock_coder as coder
+    from aider.linter import lint_python_compile
 
     fence = ("```", "```")
     old, new = ("".join(f"{line}\n" for line in part) for part in (edit.search, edit.replace))
 
-    def reply() -> bool:
-        applied = True
-        for name, search, replace in coder.find_original_update_blocks(edit.reply, fence, [FILE]):
-            if not coder.do_replace(name, edit.text, search, replace, fence):
-                coder.find_similar_lines(search, edit.text)
-                applied = False
-        return applied
-
     def place() -> bool:
-        return bool(coder.do_replace(FILE, edit.text, old, new, fence))
+        return bool(coder.do_replace(edit.file, edit.text, old, new, fence))
 
-    return reply if case.timed == "reply" else place
+    def reply() -> bool:
+        blocks = coder.find_original_update_blocks(edit.reply, fence, [edit.file])
+        for name, search, replace in blocks:
+            text = coder.do_replace(name, edit.text, search, replace, fence)
+            if not text:
+                coder.find_similar_lines(search, edit.text)
+                return False
+            if case.timed == "checked":
+                assert lint_python_compile(name, text) is None
+        return True
+
+    return place if case.timed in ("find", "place") else reply
 
 
-def serve(side: Callable[[Case, Edit], Callable[[], bool]]) -> None:
-    """Time each case that stdin names, and print seconds for one call."""
-    for line in sys.stdin:
-        case = Case(**json.loads(line))
-        call = side(case, make(case))
-        began = time.perf_counter()
-        applied = call()
-        first = time.perf_counter() - began
-        assert applied == (case.kind != "no match"), case
-        seconds = first if first > _SLOW else _per_call(call, first)
-        print(json.dumps(seconds), flush=True)
+def timed(side: Callable[[Case, Edit], Callable[[], bool]], request: dict[str, Any]) -> float:
+    """Seconds for one call of the case."""
+    case = Case(**request)
+    call = side(case, make(case))
+    began = time.perf_counter()
+    applied = call()
+    first = time.perf_counter() - began
+    assert applied == (case.kind != "no match"), case
+    return first if first > _SLOW else _per_call(call, first)
 
 
 def _per_call(call: Callable[[], bool], first: float) -> float:
@@ -162,67 +174,29 @@ def _per_call(call: Callable[[], bool], first: float) -> float:
 # ---------------------------------------------------------------- the driver
 
 
-class Side:
-    """A process that times one engine."""
-
-    def __init__(self, python: str, name: str) -> None:
-        command = [python, __file__, "--side", name]
-        environment = {
-            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-            "PATH": "/usr/bin:/bin",
-        }
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        )
-
-    def seconds(self, case: Case) -> float:
-        """Seconds for one call."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asdict(case)) + "\n")
-        self._process.stdin.flush()
-        return float(json.loads(self._process.stdout.readline()))
-
-
-def scratch_aider(folder: Path) -> str:
-    """The interpreter of an environment with aider in it, made when it is not there."""
-    python = folder / "bin" / "python"
-    done = folder / "complete"
-    if not done.exists():
-        print(f"installing {AIDER} into {folder} ...", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-qq", AIDER], check=True)
-        done.touch()
-    return str(python)
-
-
 def measure(our: Side, their: Side, case: Case, rounds: int) -> tuple[float, float]:
     """Median seconds of both sides, in turn."""
     our_times, their_times = [], []
     for _ in range(rounds):
-        our_times.append(our.seconds(case))
-        their_times.append(their.seconds(case))
+        our_times.append(our.ask(asdict(case)))
+        their_times.append(their.ask(asdict(case)))
         if their_times[-1] > _SLOW:
             break
     return statistics.median(our_times), statistics.median(their_times)
 
 
 def cases(sizes: tuple[int, ...]) -> Iterator[Case]:
-    """Every cell. Without a place there is nothing but the reply to time."""
-    for timed in ("place", "reply"):
-        for kind in KINDS[: 2 if timed == "place" else 3]:
+    """Every cell."""
+    for what, kinds in TIMED.items():
+        for kind in kinds:
             for lines in sizes:
                 for search in BLOCKS:
-                    yield Case(timed, kind, lines, search)
+                    yield Case(what, kind, lines, search)
 
 
 def goal(case: Case) -> float:
     """How many times faster than aider the cell ought to be."""
-    if case.kind == "exact" and case.timed == "place":
+    if case.timed == "find":
         return 30
     if case.kind == "no match":
         return {20: 5, 100: 200}.get(case.search, 1)
@@ -237,10 +211,8 @@ def main() -> None:
     parser.add_argument("--side", choices=("ours", "aider"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        return serve(ours if options.side == "ours" else aider)
-    root = Path(__file__).resolve().parent.parent
-    their_python = options.aider or scratch_aider(root / ".bench" / "aider")
-    our, their = Side(sys.executable, "ours"), Side(their_python, "aider")
+        return serve(partial(timed, ours if options.side == "ours" else aider))
+    our, their = both(__file__, options.aider)
     print(f"| timed | kind | lines | SEARCH | {AIDER} ms | ours ms | ratio | goal |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     missed = 0
