@@ -61,10 +61,10 @@ def settled(hits: Iterable[Hit]) -> list[Hit]:
 
     Hits of several readings count together: a place that one of them can fill is not stuck.
     """
-    found: dict[tuple[int, int], list[Hit]] = {}
-    stuck: set[tuple[int, int]] = set()
+    found: dict[tuple[tuple[int, int], ...], list[Hit]] = {}
+    stuck: set[tuple[tuple[int, int], ...]] = set()
     for hit in hits:
-        place = (hit.start, hit.end)
+        place = tuple((part.start, part.end) for part in hit.parts)
         if hit.stuck:
             stuck.add(place)
             continue
@@ -111,7 +111,7 @@ def indentation(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
     """Blanks at both ends aside, where one map of indents explains every line of SEARCH."""
     hits = []
     for run in loose_runs(draft, search, indented=True):
-        fit = reindent(search, new, run.lines, _nearby(draft, run))
+        fit = reindent(search, new, run.lines, nearby(draft, run))
         if fit is not None and fit.mapped is not None:
             hits.append(_hit("indentation", run, search, new, fit.mapped))
         elif fit is not None:
@@ -132,7 +132,7 @@ def blank_lines(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
         fit: Fit | None = Fit(replace)
         if moved:
             filled = [search[index] for index in kept]
-            fit = reindent(filled, replace, run.lines, _nearby(draft, run))
+            fit = reindent(filled, replace, run.lines, nearby(draft, run))
         if fit is None:
             continue
         spans, loose = _spread(len(search), kept, run.rows)
@@ -196,7 +196,8 @@ def _spread(
     return spans, loose
 
 
-def _nearby(draft: Draft, run: Run) -> Callable[[], list[str]]:
+def nearby(draft: Draft, run: Run) -> Callable[[], list[str]]:
+    """The lines around a place, to be made when they are asked for."""
     return partial(lines_around, draft.text, run.start, run.end, _NEARBY)
 
 

@@ -432,3 +432,28 @@ def test_another_depth_and_other_blank_lines_give_the_same_or_nothing(
             line for line in want.split("\n") if line
         ]
         assert not any(line.isspace() for line in got.split("\n"))
+
+
+def test_a_piece_between_dots_that_fits_twice_is_ambiguous_wherever_it_stands() -> None:
+    text = "a\nx\nc\ny\nc\nz\nb\n"
+    outcome = edited(text, "a\n...\nc\n...\nb\n", "a\n...\nC\n...\nb\n")
+    problem = refusal(outcome)
+    assert problem.kind == "ambiguous" and problem.lines == [3, 5]
+
+
+@pytest.mark.parametrize("shift", ["", "    "])
+def test_pieces_between_dots_move_together(shift: str) -> None:
+    text = "class A:\n  def f(self):\n    x = 1\n    y = 2\n    return x\n\n  def g(self):\n    return 1\n"
+    search = f"{shift}def f(self):\n{shift}  x = 1\n{shift}  ...\n{shift}  return x\n"
+    replace = search.replace("return x", "return y").replace("x = 1", "x = 3")
+    outcome = edited(text, search, replace)
+    assert outcome.applied, outcome.message
+    assert outcome.files["notes.txt"] == text.replace("return x", "return y").replace(
+        "x = 1", "x = 3"
+    )
+
+
+def test_pieces_between_dots_that_moved_apart_are_refused() -> None:
+    text = "if a:\n    x = 1\n    y = 2\nif b:\n        z = 3\n"
+    search = "x = 1\n...\nz = 3\n"
+    assert refusal(edited(text, search, "x = 2\n...\nz = 4\n")).kind == "no_match"
