@@ -11,11 +11,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_runner.edits.engine import Unreadable, plan
+from agent_runner.edits.engine import plan
 from agent_runner.edits.folders import open_file, parent, regular_files
 from agent_runner.edits.guards import forbidden_path
 from agent_runner.edits.names import plain_path
 from agent_runner.edits.outcome import EditOutcome
+from agent_runner.edits.sources import Unreadable, listed
 from agent_runner.edits.writer import Change, replace_all
 from agent_runner.errors import MachineError
 
@@ -38,8 +39,6 @@ def apply_to_directory(
     Raises MachineError when the folder cannot be read, or a file cannot be written or was changed meanwhile by
     somebody else. Then nothing was changed, or the message names every file that could not be put back.
     """
-    if isinstance(editable, str):
-        editable = (editable,)
     try:
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: no path at all, as with a NUL in it
@@ -49,7 +48,7 @@ def apply_to_directory(
             "Name a folder that exists and can be read.",
         ) from error
     try:
-        files = _Files(folder, editable)
+        files = _Files(folder, listed(editable))
         outcome = plan(reply, files, dry_run=dry_run)
         if outcome.applied and not dry_run:
             replace_all(folder, [files.change(name, text) for name, text in outcome.files.items()])

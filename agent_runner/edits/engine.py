@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from agent_runner.edits import messages
 from agent_runner.edits.already import already_there
@@ -14,57 +13,16 @@ from agent_runner.edits.diff import unified_diff
 from agent_runner.edits.display import cut
 from agent_runner.edits.draft import Draft
 from agent_runner.edits.explain import Explainer
-from agent_runner.edits.names import as_listed
 from agent_runner.edits.outcome import EditedBlock, EditOutcome, EditProblem, ProblemKind
 from agent_runner.edits.parse import Block, Fault, Lines, parse
 from agent_runner.edits.placeholders import placeholder
 from agent_runner.edits.places import Hit, exact_lines, find_places
 from agent_runner.edits.replace import merge
+from agent_runner.edits.sources import Source, Texts, Unreadable, listed
 from agent_runner.edits.syntax import broken_syntax
 from agent_runner.edits.targets import Target, Targets
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file that is there and cannot be edited, with the reason."""
-
-    reason: str
-
-
-class Source(Protocol):
-    """Where the files come from."""
-
-    @property
-    def names(self) -> Collection[str]:
-        """The files that exist."""
-
-    @property
-    def editable(self) -> Collection[str]:
-        """The files that a reply may change, or create."""
-
-    @property
-    def ascii_only(self) -> Collection[str]:
-        """Of the files read so far, those that are not UTF-8: other new text has no certain bytes there."""
-
-    def read(self, name: str) -> str | Unreadable | None:
-        """The text of a file; None where there is none."""
-
-
-class _Texts:
-    """Texts that the caller holds."""
-
-    def __init__(self, files: Mapping[str, str], editable: Collection[str] | None) -> None:
-        self._files = files
-        self.names: Collection[str] = files.keys()
-        self.editable: Collection[str] = (
-            files.keys() if editable is None else as_listed(editable, files)
-        )
-        self.ascii_only: Collection[str] = ()
-
-    def read(self, name: str) -> str | None:
-        return self._files.get(name)
 
 
 def apply_reply(
@@ -76,9 +34,7 @@ def apply_reply(
     default all of `files`. A path that is editable and not in `files` may be created, by a block with an
     empty SEARCH.
     """
-    if isinstance(editable, str):
-        editable = (editable,)
-    return plan(reply, _Texts(files, editable))
+    return plan(reply, Texts(files, listed(editable)))
 
 
 def plan(reply: str, source: Source, *, dry_run: bool = False) -> EditOutcome:
