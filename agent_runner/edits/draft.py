@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent_runner.edits.lines import LineTable
 
 BOM = "\ufeff"
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """A stretch of the original."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True)
-class New:
+class New(NamedTuple):
     """Text that a block put in."""
 
     text: str
     block: int
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """original[low:high], whole lines, became `new`."""
 
     low: int
@@ -35,8 +32,7 @@ class Change:
     new: str
 
 
-@dataclass(frozen=True)
-class _Splice:
+class _Splice(NamedTuple):
     """text[start:start + len(new)] took the place of `old`."""
 
     block: int
@@ -73,6 +69,7 @@ class Draft:
     ) -> None:
         """Put `pieces` in place of text[start:end]: ranges of the present text to keep, and new text."""
         parts = self._cut(0, start)
+        text = self.text
         texts: list[str] = []
         for piece in pieces:
             if isinstance(piece, str):
@@ -80,11 +77,11 @@ class Draft:
                 texts.append(piece)
             else:
                 parts += self._cut(*piece)
-                texts.append(self.text[slice(*piece)])
-        parts += self._cut(end, len(self.text))
+                texts.append(text[piece[0] : piece[1]])
+        parts += self._cut(end, len(text))
         new = "".join(texts)
-        self._done.append(_Splice(block, start, self.text[start:end], len(new)))
-        self.text = "".join([self.text[:start], new, self.text[end:]])
+        self._done.append(_Splice(block, start, text[start:end], len(new)))
+        self.text = f"{text[:start]}{new}{text[end:]}"
         self.parts = _joined(parts)
         self._table = None
 

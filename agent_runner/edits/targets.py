@@ -56,7 +56,7 @@ class Targets:
         heading = self._reader.read(above)
         target = self._named(heading) if heading.named else self._inferred(heading, search)
         if target.path is not None or target.kind == "path_forbidden":
-            self._previous = replace(target, exact_only=False)
+            self._previous = replace(target, exact_only=False) if target.exact_only else target
         return target
 
     # ------------------------------------------------------------ named
@@ -70,7 +70,9 @@ class Targets:
 
     def _allowed(self, name: str) -> Target:
         path = self._known.find(name)
-        reason = forbidden_path(name) or (forbidden_path(path) if path is not None else None)
+        reason = forbidden_path(name)
+        if reason is None and path is not None and path != name:
+            reason = forbidden_path(path)
         if reason is None and path is None:
             reason = "there is no such file among those that can be edited"
         if reason is None and path not in self._editable:

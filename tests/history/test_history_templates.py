@@ -111,7 +111,7 @@ def test_strict_templates_take_every_history(
     text = template(name).render(messages=payload["messages"])
     for _, said in sides(payload):
         assert said.strip() in text
-    assert ">None<" not in text
+    assert ">None</" not in text
 
 
 USER, REPLY = {"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}

@@ -142,6 +142,16 @@ def test_apply_is_a_tool_of_its_own(cli: Callable, toy: Path) -> None:
     assert refused.code == 4
     assert cli("apply", "--dir", str(toy), "-", stdin=reply).code == 0
     assert "RATE = 0.5" in (toy / "experiment.py").read_text()
+    again = cli("apply", "--dir", str(toy), "--json", "-", stdin=reply)
+    assert (again.code, again.json["kind"], again.json["problems"][0]["block"]) == (4, "noop", 1)
+
+
+def test_apply_to_no_folder_is_a_usage_error(cli: Callable, toy: Path) -> None:
+    reply = block("RATE = 0.1", "RATE = 0.5")
+    for folder in (toy / "nothing", toy / "experiment.py"):
+        refused = cli("apply", "--dir", str(folder), "--json", "-", stdin=reply)
+        assert refused.code == 2
+        assert json.loads(refused.stderr)["error"]["code"] == "usage"
 
 
 def test_doctor_prints_checks(cli: Callable) -> None:
