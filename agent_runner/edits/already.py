@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent_runner.edits.draft import Draft
-from agent_runner.edits.nearest import Near, nearest_place
+from agent_runner.edits.nearest import SURELY, Near, nearest_place
 from agent_runner.edits.parse import Lines
 from agent_runner.edits.places import Part, find_places
 from agent_runner.edits.replace import Piece
@@ -26,7 +26,7 @@ def made_before(
 
     That REPLACE stands there shows it only if REPLACE has a line of its own that says something, or if what it
     leaves out is gone: it lay between lines that are neighbours now, or nothing there is like it. With
-    `look_near`, the place SEARCH is nearest to must not be another one.
+    `look_near`, SEARCH must not be much like the text of another place: it was meant for that, then.
     """
     for search, new in readings:
         if not any(line.strip() for line in new):
@@ -36,8 +36,12 @@ def made_before(
             continue
         near = nearest_place(search, draft.table) if look_near else None
         first = draft.text.count("\n", 0, hits[0].start)
-        here = near is None or (near.start < first + len(new) and first < near.start + near.count)
-        if here and _shows(search, new, near):
+        elsewhere = near is not None and (
+            near.start >= first + len(new) or first >= near.start + near.count
+        )
+        if near is not None and elsewhere and near.likeness >= SURELY:
+            continue
+        if _shows(search, new, near):
             return hits[0].start
     return None
 

@@ -10,7 +10,7 @@ from agent_runner.edits.already import made_before
 from agent_runner.edits.display import SHOWN, cut
 from agent_runner.edits.draft import Draft
 from agent_runner.edits.lines import BLANKS, LineTable, find_runs
-from agent_runner.edits.nearest import Near, nearest_place
+from agent_runner.edits.nearest import SURELY, Near, nearest_place
 from agent_runner.edits.outcome import EditProblem, FileLine, ProblemKind
 from agent_runner.edits.parse import Block
 from agent_runner.edits.places import LIMIT, Hit, exact_lines, split_at_dots
@@ -52,9 +52,13 @@ class Explainer:
         earlier = self._taken_by(block.search, draft)
         if earlier is not None:
             return self._taken(block, path, draft, earlier)
+        others = self._holding(block, path)
         near = nearest_place(block.search, table)
+        if others and near is not None and near.likeness < SURELY:
+            near = None  # the other file is what was meant
         advice = None if near is None else self._advice(near, table, draft)
         causes = self._causes(block, path, table)
+        causes += [misses.in_other_files(others)] if others else []
         if inferred:
             causes.append(misses.ONLY_EXACT)
         text = misses.no_match(block.search, table.lines, near, advice, causes)
@@ -111,9 +115,6 @@ class Explainer:
             causes.append(misses.INDENTATION)
         if len(split_at_dots(block.search)) > 1:
             causes.append(misses.DOTS)
-        if not causes:
-            others = self._holding(block, path)
-            causes += [misses.in_other_files(others)] if others else []
         return causes
 
     def _taken_by(self, lines: Sequence[str], draft: Draft) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agent_runner.edits.names import (
     Known,
     Mention,
-    denies,
+    announces,
     may_be_attribute,
     mentions,
     name_alone,
@@ -30,12 +30,13 @@ class Heading:
     """The evidence above one block, strongest first.
 
     `named`: names directly at the block, or its heading. `mention`: the one editable file that the prose right
-    above is about. `spoken`: every editable file that the text names at all. `foreign`: a file that prose names
-    and that cannot be edited.
+    above is about; `announced`: it says that an edit follows. `spoken`: every editable file that the text
+    names at all. `foreign`: a file that prose names and that cannot be edited.
     """
 
     named: tuple[str, ...] = ()
     mention: str | None = None
+    announced: bool = False
     spoken: frozenset[str] = frozenset()
     foreign: str | None = None
 
@@ -257,13 +258,14 @@ class HeadingReader:
         alone = {self._known.find(name) for _, name in (nearest.alone if nearest else ())}
         about = self._editable({mention.path for mention in found} | alone)
         mention = None
-        if len(about) == 1 and not (doubtful or denies(text)) and self._all_clean(found):
+        if len(about) == 1 and not (doubtful or spares(text)) and self._all_clean(found):
             (mention,) = about
         found += mentions("\n".join(layout.infos), self._known)
         foreign = [other.name for other in found if other.path not in self._known.editable]
         everywhere = {other.path for other in mentions("\n".join(above), self._known)}
         return Heading(
             mention=mention,
+            announced=mention is not None and announces(text),
             spoken=self._editable(everywhere | alone),
             foreign=foreign[-1] if foreign else None,
         )

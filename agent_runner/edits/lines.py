@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 
 BLANKS = " \t\r"
-WORD = re.compile(r"\w+")
+WORD = re.compile(r"\d+(?:\.\d+)*|\w+")  # a number is one word
 _READ = 400  # characters of a line that are looked at for its words
 
 

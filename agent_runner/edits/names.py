@@ -88,6 +88,10 @@ _SPARED = re.compile(
     r"|(?:\b(?:not|never)|n['’]t) (?:be )?(?:chang|edit|modif|touch|need)",
     re.IGNORECASE,
 )
+_THE_REST = re.compile(  # of the file: what is said of it is not said of the file
+    r"\b(?:(?:nothing|anything|everything|all) else|(?:the )?(?:rest|remainder))\b[^.,;:\n]*",
+    re.IGNORECASE,
+)
 _RELATED_BEFORE = re.compile(
     r"\b(?:from|by|like|as|than|after|before|see|via|using|import(?:s|ed|ing)?|reads?|calls?|runs?|python3?|"
     r"against|versus|vs\.?)\s+(?:in\s+|the\s+|file\s+){0,2}[`\"'*_“«(\[]*$",
@@ -96,6 +100,16 @@ _RELATED_BEFORE = re.compile(
 _RELATED_AFTER = re.compile(
     r"[`\"'*_”»)\]]*(?:,\s+line\s+\d|\s+(?:imports?|reads?|calls?|uses|runs?|expects|does|depends|stays?|remains?|"
     r"has run|(?:is|was) (?:imported|used|called|read|fine|right|ok))\b)",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?;:]\s+|\n\s*\n")
+_SENTENCE = 300  # characters of it that are read
+_FIRST_WORDS = re.compile(
+    r"[^\w\n,;:]*(?:[\w'’-]+[^\w\n,;:.]+){0,4}[\w'’-]*"
+)  # of the rest of the clause
+_EDITING = re.compile(
+    r"\b(?:edit|updat|chang|modif|adjust|appl(?:y|ies|ied)|rais|set|add|fix|replac|renam|remov|lower|increas|"
+    r"decreas|tweak|patch|mov)\w*",
     re.IGNORECASE,
 )
 _NEAR = 40  # characters beside a name that tell how it is related
@@ -315,7 +329,7 @@ def denies(text: str) -> bool:
 
 def spares(text: str) -> bool:
     """Whether prose says that a file stays as it is."""
-    return _SPARED.search(text) is not None
+    return _SPARED.search(_THE_REST.sub("", text)) is not None
 
 
 def mentions(text: str, known: Known) -> Iterator[Mention]:
@@ -351,4 +365,13 @@ def _plain_mentions(text: str, start: int, end: int, known: Known) -> Iterator[M
 
 def _is_clean(text: str, start: int, end: int) -> bool:
     before, after = text[max(0, start - _NEAR) : start], text[end : end + _NEAR]
-    return not _RELATED_BEFORE.search(before) and not _RELATED_AFTER.match(after)
+    if _RELATED_BEFORE.search(before) or _RELATED_AFTER.match(after):
+        return False
+    sentence = _SENTENCE_END.split(text[max(0, start - _SENTENCE) : start])[-1]
+    return not denies(sentence) and not denies(_FIRST_WORDS.match(text, end)[0])  # type: ignore[index]
+
+
+def announces(text: str) -> bool:
+    """Whether prose says that an edit follows: it ends in a colon, or its last sentence speaks of editing."""
+    last = _SENTENCE_END.split(text.strip())[-1] or text
+    return text.rstrip().endswith((":", "：")) or _EDITING.search(last) is not None

@@ -14,10 +14,13 @@ from difflib import SequenceMatcher
 
 from agent_runner.edits.lines import BLANKS, WORD, LineTable, words_of
 
+SURELY = 0.75  # likeness from which on SEARCH was meant for a place
 _COMMON = 50  # lines and words more frequent than this say nothing about a place
 _ALIGNED = 400  # lines of a SEARCH that is aligned; a longer one is compared line by line
 _SLACK = 20  # lines by which the two sides may have drifted apart
 _ALIKE = 0.6
+_COMPARED = 20  # lines that are compared character by character
+_READ = 200  # characters of them
 _LOOKED_AT = 100  # lines of SEARCH whose words are looked at
 
 
@@ -37,12 +40,14 @@ class Difference:
 class Near:
     """File lines [start, start + count), from 0, that SEARCH was probably meant for, and what differs there.
 
-    Differences that no tier of matching tolerates come alone, if there are any.
+    Differences that no tier of matching tolerates come alone, if there are any. `likeness` is how much of
+    SEARCH stands there, from 0 to 1.
     """
 
     start: int
     count: int
     differences: tuple[Difference, ...]
+    likeness: float
 
 
 def nearest_place(search: Sequence[str], table: LineTable) -> Near | None:
@@ -59,7 +64,12 @@ def nearest_place(search: Sequence[str], table: LineTable) -> Near | None:
     rows = [row for _, row in pairs if row is not None]
     if not rows:
         return None
-    return Near(rows[0], rows[-1] - rows[0] + 1, _differences(search, table, pairs))
+    return Near(
+        rows[0],
+        rows[-1] - rows[0] + 1,
+        _differences(search, table, pairs),
+        _share(ours, table.stripped, pairs),
+    )
 
 
 # ---------------------------------------------------------------- the place
@@ -96,10 +106,10 @@ def _by_words(ours: Sequence[str], table: LineTable) -> int | None:
             if 0 < len(found) <= _COMMON:
                 for row in found:
                     votes[row - index] += 1 / len(found)
-    best = sorted(votes, key=lambda place: (-votes[place], place))[:3]
-    scored = [(_likeness(ours, table, place), -place) for place in best]
-    likeness, place = max(scored, default=(0.0, 0))
-    return -place if likeness >= 0.5 else None
+    compared = max(_COMPARED // min(len(ours), _COMPARED), 3)
+    best = sorted(votes, key=lambda place: (-votes[place], place))[:compared]
+    close = [place for place in best if _likeness(ours, table, place) >= 0.5]
+    return max(close, key=lambda place: (_closeness(ours, table, place), -place), default=None)
 
 
 def _likeness(ours: Sequence[str], table: LineTable, start: int) -> float:
@@ -107,6 +117,23 @@ def _likeness(ours: Sequence[str], table: LineTable, start: int) -> float:
     wanted = {word for line in ours[:_LOOKED_AT] for word in words_of(line)}
     rows = table.stripped[max(start, 0) : max(start + len(ours), 0)]
     return len(wanted & {word for line in rows for word in words_of(line)}) / len(wanted)
+
+
+def _closeness(ours: Sequence[str], table: LineTable, start: int) -> float:
+    """How alike the first lines at this place are, character by character; a common beginning counts twice."""
+    total = 0.0
+    for index, line in enumerate(ours[:_COMPARED]):
+        row = start + index
+        if not line or not 0 <= row < len(table.stripped):
+            continue
+        old, theirs = line[:_READ], table.stripped[row][:_READ]
+        total += _ratio(old, theirs) + _common_beginning(old, theirs) / len(old)
+    return total
+
+
+def _common_beginning(ours: str, theirs: str) -> int:
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(ours), len(theirs)))
 
 
 # ---------------------------------------------------------------- line beside line
@@ -186,6 +213,25 @@ def _positional(ours: Sequence[str], theirs: Sequence[str], start: int) -> Itera
         yield index, start + index if inside else None
 
 
+def _share(ours: Sequence[str], theirs: Sequence[str], pairs: Sequence[Pair]) -> float:
+    """How much of SEARCH stands at its place; of lines that differ only the first ones count."""
+    total = 0.0
+    compared = 0
+    for index, row in pairs:
+        if index is None or row is None or not ours[index]:
+            continue
+        if ours[index] == theirs[row]:
+            total += 1
+        elif compared < _COMPARED:
+            compared += 1
+            total += _ratio(ours[index], theirs[row])
+    return total / max(sum(1 for line in ours if line), 1)
+
+
+def _ratio(old: str, new: str) -> float:
+    return SequenceMatcher(None, old[:_READ], new[:_READ], autojunk=False).ratio()
+
+
 def _related(ours: str, theirs: str) -> bool:
     """Whether one line may be the other with a change."""
     return ours == theirs or (bool(ours) and bool(theirs) and _alike(ours, theirs))
@@ -193,8 +239,8 @@ def _related(ours: str, theirs: str) -> bool:
 
 def _alike(old: str, new: str) -> bool:
     """Whether two lines have most of their characters in common."""
-    matcher = SequenceMatcher(None, old[:200], new[:200], autojunk=False)
-    return matcher.real_quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
+    shorter, longer = sorted((min(len(old), _READ), min(len(new), _READ)))
+    return 2 * shorter >= _ALIKE * (shorter + longer) and _ratio(old, new) >= _ALIKE
 
 
 def _differences(

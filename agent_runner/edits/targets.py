@@ -2,7 +2,7 @@
 
 The evidence, strongest first: a name at the block or heading it; prose about one editable file; the file of the
 block before; the only editable file; the only one that holds SEARCH exactly. Where two disagree, only the last
-one counts.
+one counts; but prose that announces an edit outdoes the block before.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class Targets:
         before = self._previous
         if heading.mention is not None:
             disagrees = before is not None and before.path not in (None, heading.mention)
-            return None if disagrees else self._allowed(heading.mention)
+            doubtful = disagrees and not heading.announced
+            return None if doubtful else self._allowed(heading.mention)
         if before is not None:
             target = before
         elif len(self._editable) == 1:

@@ -136,6 +136,30 @@ def test_copying_the_lines_shown_gives_the_edit_that_was_meant(seed: int, slip: 
     assert again.files[NAME].splitlines() == [*lines[:start], *replace, *lines[start + count :]]
 
 
+CODE = (
+    "class M:\n    def __init__(self, dim, lr=0.1):\n        self.w = dim\n        self.lr = lr\n"
+)
+SETTINGS = "import math\n\nlr = 0.1\nsteps = 10\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "search", "line"),
+    [
+        ("a = 1\nb = 2\nc = 3\n", "c = 1\n", 3),
+        (CODE, "        self.lr = 0.1\n", 4),
+        (CODE, "    def __init__(self, dim, lr=0.3):\n", 2),
+        (FILE, "        self.w -= self.rate * grad\n", 14),
+        (SETTINGS, "momentum = 0\n", None),  # a digit of a number is not a word in common
+        (SETTINGS, "foo(1)\n", None),
+    ],
+)
+def test_of_places_with_equal_words_the_likest_is_nearest(
+    text: str, search: str, line: int | None
+) -> None:
+    problem = refusal(edited(text, search, "new = 1\n"))
+    assert (problem.kind, problem.line) == ("no_match", line)
+
+
 # ---------------------------------------------------------------- advice that would not work is not given
 
 
@@ -186,6 +210,13 @@ def test_text_of_another_file_is_named_with_its_line() -> None:
     reply = block("    train(model, [])\n", "    pass\n", name="a.txt")
     problem = refusal(apply_reply(reply, {"a.txt": "nothing\n", "b.txt": FILE}))
     assert "stands in `b.txt` (line 29)" in problem.message
+    assert "Nearest place" not in problem.message
+    # As the earlier block of the reply has nothing to do with it, it is not named.
+    reply = block("lr = 0.1\n", "lr = 0.2\n", name="c.txt")
+    reply += block("    train(model, lr)\n", "    pass\n", name=None)
+    files = {"c.txt": "lr = 0.1\nx = lr\n", "d.txt": "if x:\n    train(model, lr)\n"}
+    problem = refusal(apply_reply(reply, files))
+    assert "stands in `d.txt` (line 2)" in problem.message and "block 1" not in problem.message
 
 
 def test_the_piece_between_dots_that_fits_twice_is_the_one_that_is_shown() -> None:
@@ -212,6 +243,8 @@ LOOP = "".join(FILE.splitlines(keepends=True)[18:24])
         (STEP, "    def step(self, x, y):\n        return 0.0\n"),
         ("import numpy as np\n", "import torch\nfrom torch import nn\n"),
         ("import numpy as np\n", "import torch\n"),
+        ("    model = Model(lr=0.1)\n", "    model = Model(lr=0.2)\n"),
+        ("    train(model, [])\n", "    main_loop()\n"),
         (LOOP, LOOP.replace("        print(epoch, total)\n", "")),  # a deletion inside
         (
             LOOP,

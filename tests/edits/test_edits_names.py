@@ -400,7 +400,6 @@ def test_words_and_blanks_in_names(above: str, names: list[str], name: str | Non
         ("```bash\npython experiment.py\n```\n\n", "experiment.py"),
         ("In other.py w is low.\n\nSo:\n\n", None),
         ("```bash\npython other.py\n```\n\n", None),
-        ("Now in other.py, raise w:\n\n", None),
         ("I leave other.py alone.\n\nNext:\n\n", None),
     ],
 )
@@ -409,6 +408,23 @@ def test_a_block_continues_the_one_before_unless_the_text_between_names_another(
 ) -> None:
     assert apply(FIRST + between + W) == name
     assert apply(FIRST + between + W, HERE) == "experiment.py"
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        "Now in other.py, raise w:",
+        "Do the same in other.py:",
+        "I will now edit `other.py` to raise w.",
+        "Next, other.py gets the same change:",
+        "Set w in other.py like this, and leave the rest alone:",
+        "In other.py, w is not large enough:",
+    ],
+)
+def test_prose_that_announces_an_edit_outdoes_the_block_before(between: str) -> None:
+    assert apply(f"{FIRST}{between}\n\n{W}") == "other.py"
+    outcome = apply_reply(f"{FIRST}{between}\n\n{W}", HERE)
+    assert outcome.kind == "no_match" and "stands in `experiment.py`" in outcome.message
 
 
 def test_what_cannot_be_inferred_says_where_to_write_the_name() -> None:

@@ -47,12 +47,6 @@ def test_an_edit_that_is_there_is_a_noop_and_says_where(
 
 
 NOT_ALREADY = [
-    (
-        "a common line",
-        "def f():\n    return xx\n\ndef g():\n    return x\n",
-        "    return y\n",
-        "    return x\n",
-    ),
     ("a mistyped line beside it", "rate = 0.1\nlr = 0.2\n", "rat = 0.1\n", "lr = 0.2\n"),
     ("a deletion with a mistyped line", "a = 1\nb = 22\nc = 3\n", "a = 1\nb = 2\n", "a = 1\n"),
     ("a deletion above", "b = 22\na = 1\nc = 3\n", "b = 2\na = 1\n", "a = 1\n"),
