@@ -86,7 +86,8 @@ class _Files:
     def read(self, name: str) -> str | Unreadable | None:
         """The text of a file, exactly: undecodable bytes make it Latin-1, which keeps every byte."""
         if name not in self._read:
-            self._read[name] = _read(self._folder, name)
+            reason = forbidden_path(name)
+            self._read[name] = Unreadable(reason) if reason else _read(self._folder, name)
         found = self._read[name]
         if not isinstance(found, _Found):
             return found

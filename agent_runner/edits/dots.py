@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from agent_runner.edits.draft import Draft
@@ -10,15 +11,17 @@ from agent_runner.edits.runs import Run, loose_runs, most_places
 from agent_runner.edits.tiers import Hit, Part, nearby
 
 Lines = Sequence[str]
+_LEADS = frozenset(".…#/-")
+_DOTS = re.compile(r"[ \t]*(?:(?:#|//|--) ?)?(?:\.\.\.|…)[ \t\r]*")
 Pair = tuple[list[str], list[str]]  # a piece of SEARCH, and that of REPLACE which takes its place
 
 
 def split_at_dots(lines: Lines) -> list[list[str]]:
-    """The pieces between lines that are `...` alone."""
+    """The pieces between lines that are `...` alone, or in a comment of their own."""
     pieces: list[list[str]] = []
     start = 0
     for index, line in enumerate(lines):
-        if line.strip() in ("...", "…"):
+        if line.lstrip(" \t")[:1] in _LEADS and _DOTS.fullmatch(line):
             pieces.append(list(lines[start:index]))
             start = index + 1
     return [*pieces, list(lines[start:])]

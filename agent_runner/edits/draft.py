@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from agent_runner.edits.lines import LineTable
@@ -49,6 +51,7 @@ class Draft:
         self.original = content.removeprefix(BOM)
         self.text = self.original
         self.parts: list[Kept | New] = [Kept(0, len(self.original))] if self.original else []
+        self._starts = [0] if self.original else []  # of the parts, in `text`
         self._done: list[_Splice] = []
         self._table: LineTable | None = None
         self._counted = (0, 0)  # an offset of the original, and the line feeds before it
@@ -68,22 +71,32 @@ class Draft:
         self, start: int, end: int, pieces: Sequence[tuple[int, int] | str], block: int
     ) -> None:
         """Put `pieces` in place of text[start:end]: ranges of the present text to keep, and new text."""
-        parts = self._cut(0, start)
-        text = self.text
+        text, middle = self.text, list[Kept | New]()
         texts: list[str] = []
         for piece in pieces:
             if isinstance(piece, str):
-                parts.append(New(piece, block))
+                middle.append(New(piece, block))
                 texts.append(piece)
             else:
-                parts += self._cut(*piece)
+                middle += self._cut(*piece)
                 texts.append(text[piece[0] : piece[1]])
-        parts += self._cut(end, len(text))
         new = "".join(texts)
         self._done.append(_Splice(block, start, text[start:end], len(new)))
+        self._replace_parts(start, end, middle, len(new))
         self.text = f"{text[:start]}{new}{text[end:]}"
-        self.parts = _joined(parts)
         self._table = None
+
+    def _replace_parts(self, start: int, end: int, middle: list[Kept | New], length: int) -> None:
+        # With one part more on each side, so that what has become neighbours is joined.
+        low = max(bisect_right(self._starts, start) - 2, 0)
+        high = min(bisect_right(self._starts, end) + 1, len(self.parts))
+        begin = self._starts[low] if self.parts else 0
+        stop = self._starts[high] if high < len(self.parts) else len(self.text)
+        parts = _joined([*self._cut(begin, start), *middle, *self._cut(end, stop)])
+        starts = list(accumulate(map(_length, parts), initial=begin))[:-1]
+        shift = length - (end - start)
+        self.parts[low:high] = parts
+        self._starts[low:] = [*starts, *[at + shift for at in self._starts[high:]]]
 
     def earlier(self) -> Iterator[tuple[int, str]]:
         """(block, the text before it), the last block first."""
@@ -113,15 +126,10 @@ class Draft:
 
     def original_line(self, offset: int) -> int | None:
         """The line of the original at this offset, from 1; None inside text that a block put in."""
-        position = 0
-        for part in self.parts:
-            length = part.end - part.start if isinstance(part, Kept) else len(part.text)
-            if position <= offset < position + length:
-                if isinstance(part, New):
-                    return None
-                return self.lines_above(part.start + offset - position) + 1
-            position += length
-        return None
+        at, part = self._part_at(offset)
+        if not isinstance(part, Kept):
+            return None
+        return self.lines_above(part.start + offset - at) + 1
 
     def lines_above(self, offset: int) -> int:
         """The line feeds of the original before an offset, counted from the last offset asked for."""
@@ -135,30 +143,35 @@ class Draft:
 
     def block_at(self, offset: int) -> int | None:
         """The block that put in the text at this offset."""
-        position = 0
-        for part in self.parts:
-            length = part.end - part.start if isinstance(part, Kept) else len(part.text)
-            if position <= offset < position + length:
-                return part.block if isinstance(part, New) else None
-            position += length
-        return None
+        _, part = self._part_at(offset)
+        return part.block if isinstance(part, New) else None
+
+    def _part_at(self, offset: int) -> tuple[int, Kept | New | None]:
+        """(where it begins, the part that holds this offset)."""
+        if not 0 <= offset < len(self.text):
+            return offset, None
+        index = bisect_right(self._starts, offset) - 1
+        return self._starts[index], self.parts[index]
 
     def _cut(self, start: int, end: int) -> list[Kept | New]:
+        """The parts of text[start:end]."""
         found: list[Kept | New] = []
-        position = 0
-        for part in self.parts:
-            length = part.end - part.start if isinstance(part, Kept) else len(part.text)
-            low, high = max(start, position), min(end, position + length)
-            if low < high:
-                skip, stop = low - position, high - position
-                if isinstance(part, Kept):
-                    found.append(Kept(part.start + skip, part.start + stop))
-                else:
-                    found.append(New(part.text[skip:stop], part.block))
-            position += length
-            if position >= end:
+        for index in range(max(bisect_right(self._starts, start) - 1, 0), len(self.parts)):
+            at, part = self._starts[index], self.parts[index]
+            if at >= end:
                 break
+            skip, stop = max(start - at, 0), min(end - at, _length(part))
+            if skip >= stop:
+                continue
+            if isinstance(part, Kept):
+                found.append(Kept(part.start + skip, part.start + stop))
+            else:
+                found.append(New(part.text[skip:stop], part.block))
         return found
+
+
+def _length(part: Kept | New) -> int:
+    return part.end - part.start if isinstance(part, Kept) else len(part.text)
 
 
 def _joined(parts: list[Kept | New]) -> list[Kept | New]:

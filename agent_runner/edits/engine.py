@@ -64,6 +64,7 @@ class _Application:
         self._items = items
         self._drafts: dict[str, Draft] = {}
         self._created: set[str] = set()
+        self._folders: set[str] | None = None  # that files lie in, once one is to be created
         self._done: dict[_Key, int] = {}
         self._refused: dict[_Key, int] = {}
         self._problems: list[EditProblem] = []
@@ -236,10 +237,14 @@ class _Application:
 
     def _file_and_folder(self, path: str) -> str | None:
         """A path that would have to be both, were this file created; None where there is none."""
-        files = (*self._source.names, *self._created)
-        if any(file.startswith(f"{path}/") for file in files):
+        if self._folders is None:
+            self._folders = {folder for name in self._source.names for folder in _folders(name)}
+        if path in self._folders:
             return path
-        return next((file for file in files if path.startswith(f"{file}/")), None)
+        above = _folders(path)
+        self._folders.update(above)
+        files = (self._source.names, self._created)
+        return next((folder for folder in above if any(folder in names for names in files)), None)
 
     def _place(self, item: Block, target: Target, draft: Draft, times: int) -> EditProblem | None:
         assert target.path is not None
@@ -353,6 +358,12 @@ def _readings(item: Block, draft: Draft) -> list[tuple[Lines, Lines]]:
 
 def _without_mark(lines: Lines, mark: str) -> Lines:
     return (lines[0].removeprefix(mark), *lines[1:]) if lines else lines
+
+
+def _folders(path: str) -> list[str]:
+    """The folders that a file lies in, the nearest first."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]
 
 
 def _overlap(hits: Iterable[Hit]) -> bool:

@@ -18,6 +18,7 @@ from agent_runner.edits.places import LIMIT, Hit, exact_lines, split_at_dots
 _SEARCHED = 50  # other files that are looked through
 _VERSIONS = 50  # states of a file that are looked through
 _EXPLAINED = 20  # blocks without a place whose nearest place is looked for
+_LISTED = 100  # places of an ambiguous block whose lines are given
 _KEPT = 1000  # characters of a line that a problem carries as data
 
 
@@ -142,7 +143,7 @@ class Explainer:
         part = next(
             (n for n, parts in enumerate(zip(*(hit.parts for hit in hits), strict=False))
              if len({part.start for part in parts}) > 1), 0)  # fmt: skip
-        offsets = [hit.parts[part].start for hit in hits]
+        offsets = [hit.parts[part].start for hit in hits[:_LISTED]]
         lines = [line for line in map(draft.original_line, offsets) if line is not None]
         count = len(hits[0].parts[part].search)
         table = self._table(path, draft)

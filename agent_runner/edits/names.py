@@ -71,7 +71,7 @@ _WRAPS = (
 )
 _TRACEBACK = re.compile(r"\s*File \"[^\"]*\", line \d")
 _PLACE = re.compile(  # lines of the file, behind its name
-    r"\s*,?\s+\(?(?:lines?|L)\s*\d[-\d\s,–—L]*\)?$|#L\d+(?:-L?\d+)?$|:\d+(?:[-–:]\d+)?$|::\w+$",
+    r"(?<!\s)(?:\s*+,)?\s++\(?(?:lines?|L)\s*\d[-\d\s,–—L]*\)?$|#L\d+(?:-L?\d+)?$|:\d+(?:[-–:]\d+)?$|::\w+$",
     re.IGNORECASE,
 )
 _REMARK = re.compile(r"(?<=\S)(?:\s+(?:[-–—]{1,3}|-{0,2}>|→)\s+|\s*—\s*|:\s+|\s+(?=\())")

@@ -19,8 +19,8 @@ _COMMON = 50  # lines and words more frequent than this say nothing about a plac
 _ALIGNED = 400  # lines of a SEARCH that is aligned; a longer one is compared line by line
 _SLACK = 20  # lines by which the two sides may have drifted apart
 _ALIKE = 0.6
-_COMPARED = 20  # lines that are compared character by character
-_READ = 200  # characters of them
+_COMPARED = 12  # lines that are compared character by character
+_READ = 100  # characters of them: the cost grows with the square
 _LOOKED_AT = 100  # lines of SEARCH whose words are looked at
 
 
@@ -149,7 +149,7 @@ def _aligned(ours: Sequence[str], table: LineTable, start: int) -> Iterator[Pair
         yield from _positional(ours, theirs, start)
         return
     first, row, _ = runs[0]
-    beside = range(1, min(first, row, _ALIGNED) + 1)
+    beside = range(1, min(first, row, _COMPARED) + 1)
     above = max((k for k in beside if _related(ours[first - k], theirs[row - k])), default=0)
     yield from ((index, None) for index in range(first - above))
     yield from ((first - k, row - k) for k in range(above, 0, -1))
@@ -158,7 +158,7 @@ def _aligned(ours: Sequence[str], table: LineTable, start: int) -> Iterator[Pair
         if following is not None:
             yield from _gap(range(i + size, following[0]), range(j + size, following[1]))
     index, row = i + size, j + size
-    beside = range(min(len(ours) - index, len(theirs) - row, _ALIGNED))
+    beside = range(min(len(ours) - index, len(theirs) - row, _COMPARED))
     below = max((k + 1 for k in beside if _related(ours[index + k], theirs[row + k])), default=0)
     yield from ((index + k, row + k) for k in range(below))
     yield from ((rest, None) for rest in range(index + below, len(ours)))
@@ -205,12 +205,16 @@ def _gap(ours: range, theirs: range) -> Iterator[Pair]:
 
 def _positional(ours: Sequence[str], theirs: Sequence[str], start: int) -> Iterator[Pair]:
     """Without one common line: line for line from the place on, what is unlike left out at both ends."""
-    indexes = [i for i in range(len(ours)) if 0 <= start + i < len(theirs)]
-    if len(indexes) <= _ALIGNED:
-        indexes = [i for i in indexes if _related(ours[i], theirs[start + i])] or indexes
+    place = range(max(-start, 0), min(len(ours), len(theirs) - start))
+    related = [
+        next((i for i in few if _related(ours[i], theirs[start + i])), None)
+        for few in (place[:_COMPARED], place[::-1][:_COMPARED])
+    ]
+    first, last = (place[0], place[-1]) if place else (0, -1)
+    first = first if related[0] is None else related[0]
+    last = last if related[1] is None else related[1]
     for index in range(len(ours)):
-        inside = indexes and indexes[0] <= index <= indexes[-1]
-        yield index, start + index if inside else None
+        yield index, start + index if first <= index <= last else None
 
 
 def _share(ours: Sequence[str], theirs: Sequence[str], pairs: Sequence[Pair]) -> float:

@@ -44,6 +44,7 @@ def placeholder(
 
 
 _BEHIND = re.compile(r"\s(?:#|//|/\*)")
+_ELLIPSES = ("...", "…", "⋯", "..")
 _ABOUT_DOTS = ".…⋯()[]{}<>,; \t"
 _FULL_LINE = 60  # characters: a sentence may go on in the next line after one of at least so many
 
@@ -78,6 +79,8 @@ class _Block:
         )
 
     def _in_python(self, python: PythonFragment, index: int, text: str) -> bool:
+        if not any(dots in text for dots in _ELLIPSES) and not _says_something(text):
+            return False  # whatever it is: to tell that, the whole file would have to be read
         if python.in_string(index):
             # Text, unless text of SEARCH is gone for it.
             sure = len(text) <= _LONGEST and Remark(text).wording is Grade.ALWAYS
@@ -85,7 +88,7 @@ class _Block:
         code, remark = python.split(index)
         if not code:
             return self._alone(index, text)
-        is_dots = any(sign in code for sign in ("...", *"…⋯")) and not code.strip(_ABOUT_DOTS)
+        is_dots = any(dots in code for dots in _ELLIPSES) and not code.strip(_ABOUT_DOTS)
         if is_dots and not python.is_ellipsis(index, code):
             return True
         if code.endswith("...") and python.hides_body(index):
@@ -185,6 +188,15 @@ class _Block:
     @cached_property
     def _passed_upwards(self) -> list[tuple[int, int]]:
         return _passed(self._old_code[::-1], self._replace[::-1])
+
+
+def _says_something(text: str) -> bool:
+    """Whether a line, or what may be the comment in it, can stand for code."""
+    if len(text) > 2 * _LONGEST:
+        return True
+    mark = text.find("#")
+    comments = (text, text[mark:]) if mark > 0 else (text,)
+    return any(Remark(comment).grade is not None for comment in comments)
 
 
 def _passed(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:

@@ -27,6 +27,7 @@ _SIGN = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|["\'#]')
 _FORMATTED = re.compile(r"(?<!\w)[rR]?[fFtT][rR]?(?=[\"']|$)")
 _WORD = re.compile(r" *([A-Za-z_]\w*)(?![\w\"'])")
 _AFTER_STRING = frozenset(["if", "else", "and", "or", "in", "is", "not", "for", "async", "as"])
+_TRIED = 100  # delimiters that are looked at from below
 _WARNINGS = threading.Lock()  # catch_warnings() changes the whole process's filters
 
 
@@ -121,7 +122,8 @@ def _pieces(old: str, changes: Sequence[Change], *, deep: bool) -> list[_Piece]:
             pieces.append(_Piece(start, indent))
         piece = pieces[-1]
         piece.changes.append(change)
-        piece.end, piece.following = _definition_from(old, change.high, piece.indent)
+        if change.high > piece.end or len(piece.changes) == 1:
+            piece.end, piece.following = _definition_from(old, change.high, piece.indent)
         if not depth.startswith(piece.indent) or piece.following not in (None, "", piece.indent):
             return []
     return pieces
@@ -190,7 +192,10 @@ def _sure_start(text: str, position: int, limit: int) -> int:
     """
     if text.find("'''", 0, limit) != -1:
         return 0
-    while (position := text.rfind('"""', 0, position)) != -1:
+    for _ in range(_TRIED):
+        position = text.rfind('"""', 0, position)
+        if position == -1:
+            break
         line = text.rfind("\n", 0, position) + 1
         word = _WORD.match(text, position + 3)
         alone = not text[line:position].strip(" \t") and not _continued(text, line)
@@ -209,7 +214,7 @@ def _long_strings(text: str, position: int, limit: int) -> Iterator[tuple[int, i
         start = _earliest(text, position, limit)
         if start is None:
             return
-        line = max(text.rfind("\n", 0, start) + 1, position)
+        line = text.rfind("\n", position, start) + 1 or position
         before = text[line:start]
         sign = _open_sign(before)
         if sign == "#":
@@ -244,7 +249,9 @@ def _closing(text: str, start: int) -> int | None:
     delimiter = text[start : start + 3]
     end = text.find(delimiter, start + 3)
     while end != -1:
-        slashes = end - len(text[start + 3 : end].rstrip("\\")) - start - 3
+        slashes = 0
+        while text[end - 1 - slashes] == "\\":
+            slashes += 1
         if slashes % 2 == 0:
             return end + 3
         end = text.find(delimiter, end + 1)

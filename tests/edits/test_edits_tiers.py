@@ -457,3 +457,13 @@ def test_pieces_between_dots_that_moved_apart_are_refused() -> None:
     text = "if a:\n    x = 1\n    y = 2\nif b:\n        z = 3\n"
     search = "x = 1\n...\nz = 3\n"
     assert refusal(edited(text, search, "x = 2\n...\nz = 4\n")).kind == "no_match"
+
+
+@pytest.mark.parametrize("dots", ["...", "    ...", "…", "# ...", "    # ...", "    # …", "// ..."])
+def test_dots_may_stand_in_a_comment_of_their_own(dots: str) -> None:
+    text = "def f(x):\n    y = x\n    z = y\n    return z\n"
+    search, replace = f"def f(x):\n{dots}\n    return z\n", f"def f(a):\n{dots}\n    return z\n"
+    assert new_text(edited(text, search, replace)) == text.replace("f(x)", "f(a)")
+    # In REPLACE alone they leave out what they stand for.
+    outcome = edited(text, "def f(x):\n    y = x\n    z = y\n", f"def f(a):\n{dots}\n", "f.py")
+    assert refusal(outcome).kind == "malformed"
