@@ -66,7 +66,7 @@ class _Application:
         self._created: set[str] = set()
         self._folders: set[str] | None = None  # that files lie in, once one is to be created
         self._done: dict[_Key, int] = {}
-        self._refused: dict[_Key, int] = {}
+        self._refused: dict[_Key, EditProblem] = {}
         self._problems: list[EditProblem] = []
         self._blocks: list[EditedBlock] = []
         targets = Targets(source.names, source.editable, self._holds)
@@ -88,8 +88,7 @@ class _Application:
 
     def outcome(self, *, dry_run: bool) -> EditOutcome:
         """The record of all of it."""
-        if not self._problems:
-            self._check_syntax()
+        self._check_syntax()
         changed = {
             path: draft
             for path, draft in self._drafts.items()
@@ -149,7 +148,7 @@ class _Application:
             return
         self._problems.append(problem)
         if isinstance(item, Block) and target.path is not None:
-            self._refused.setdefault(_Key(target.path, item.search, item.replace), item.number)
+            self._refused.setdefault(_Key(target.path, item.search, item.replace), problem)
             self._explainer.failed(item, target.path)
 
     def _apply(self, item: Block | Fault, target: Target) -> EditProblem | None:
@@ -177,9 +176,10 @@ class _Application:
             self._note(item, target.path, f"the same as block {self._done[key]}; done once")
             return None
         if key in self._refused:
-            first = self._problem_of(self._refused[key])
-            same = f"it is the same as block {self._refused[key]}, which cannot be applied."
-            return first.model_copy(update={"block": item.number, "message": same})
+            first = self._refused[key]
+            same = f"it is the same as block {first.block}, which cannot be applied."
+            update = {"block": item.number, "message": same, "reply_line": item.line}
+            return first.model_copy(update=update)
         draft = self._draft(target.path)
         if isinstance(draft, Unreadable):
             reason = messages.forbidden(target.path, draft.reason, self._source.editable)
@@ -253,7 +253,7 @@ class _Application:
             return self._problem(item, target, "path_forbidden", target.message)
         if not hits:
             return self._explainer.no_match(item, target.path, draft, inferred=target.exact_only)
-        if len(hits) > 1:
+        if len(hits) > 1 and draft.text is not draft.original:
             hits = [hit for hit in hits if draft.is_original(hit.start, hit.end)] or hits
         if len(hits) > 1 and (len(hits) != times or _overlap(hits)):
             return self._explainer.ambiguous(item, target.path, draft, hits)
@@ -278,9 +278,6 @@ class _Application:
     def _note(self, item: Block, path: str, note: str) -> None:
         self._blocks.append(EditedBlock(block=item.number, path=path, tier=None, note=note))
 
-    def _problem_of(self, block: int) -> EditProblem:
-        return next(problem for problem in self._problems if problem.block == block)
-
     @staticmethod
     def _problem(
         item: Block,
@@ -304,8 +301,10 @@ class _Application:
     # ------------------------------------------------------------ all blocks
 
     def _check_syntax(self) -> None:
+        """Of the files that all their blocks could be applied to: of others the text is not the one meant."""
+        refused = {problem.path for problem in self._problems}
         for path, draft in self._drafts.items():
-            if draft.text == draft.original:
+            if draft.text == draft.original or path in refused:
                 continue
             error = broken_syntax(path, draft, created=path in self._created)
             if error is not None:

@@ -141,3 +141,14 @@ def test_a_warning_of_the_compiler_is_no_error() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert apply_reply(reply, {"m.py": "x = 1\n"}).applied
+
+
+def test_broken_syntax_is_told_beside_what_fails_in_other_files() -> None:
+    reply = "a.py\n<<<<<<< SEARCH\nx = 1\n=======\nx = (1\n>>>>>>> REPLACE\n"
+    reply += "b.py\n<<<<<<< SEARCH\nno\n=======\nyes\n>>>>>>> REPLACE\n"
+    outcome = apply_reply(reply, {"a.py": "x = 1\n", "b.py": "y = 1\n"})
+    assert [(p.kind, p.block, p.path) for p in outcome.problems] == [
+        ("malformed", 1, "a.py"),
+        ("no_match", 2, "b.py"),
+    ]
+    assert outcome.message.startswith("Nothing was changed: 2 of 2 blocks cannot be applied")
