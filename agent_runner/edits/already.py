@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent_runner.edits.draft import Draft
+from agent_runner.edits.lines import find_runs
 from agent_runner.edits.nearest import SURELY, Near, nearest_place
 from agent_runner.edits.parse import Lines
 from agent_runner.edits.places import Part, find_places
 from agent_runner.edits.replace import Piece
+from agent_runner.edits.runs import most_places
 
 _WHITE_SPACE = ("exact", "trailing whitespace", "indentation")
 # fmt: off
@@ -58,11 +60,13 @@ def _shows(search: Lines, new: Lines, near: Near | None) -> bool:
 
 def _left_out_inside(search: list[str], new: list[str]) -> bool:
     """Whether REPLACE is SEARCH without a run of its inner lines."""
+    if len(new) >= len(search):
+        return False
     head = 0
     while head < len(new) and new[head] == search[head]:
         head += 1
     tail = len(new) - head
-    return 0 < head < len(new) < len(search) and new[head:] == search[len(search) - tail :]
+    return 0 < head < len(new) and new[head:] == search[len(search) - tail :]
 
 
 def already_there(
@@ -88,9 +92,10 @@ def already_there(
 
 def _stands_at(text: str, new: str, start: int) -> bool:
     """Whether `new` stands there, its last line feed aside where the text has none at its end."""
-    if text.startswith(new, start):
-        return True
-    return text[start:] == new.removesuffix("\n").removesuffix("\r")
+    missing = start + len(new) - len(text)
+    if missing <= 0:
+        return text.startswith(new, start)
+    return missing <= 2 and text[start:] == new.removesuffix("\n").removesuffix("\r")
 
 
 def _there_but_for_blanks(draft: Draft, start: int, here: str, new: str) -> int | None:
@@ -100,12 +105,14 @@ def _there_but_for_blanks(draft: Draft, start: int, here: str, new: str) -> int 
         [line.rstrip() for line in text.split("\n") if line.strip()] for text in (new, here)
     )
     first = table.filled.index(draft.text.count("\n", 0, start))
-    if len(ours) <= len(theirs):
+    if len(ours) <= len(theirs) or not theirs:
         return None
-    for offset in range(min(len(ours) - len(theirs), first) + 1):
-        if ours[offset : offset + len(theirs)] != theirs:
-            continue
+    for offset in find_runs(ours, theirs, most_places(len(theirs))):
+        if offset > first:
+            break
         rows = table.filled[first - offset : first - offset + len(ours)]
-        if [table.trimmed[row] for row in rows] == ours:
+        if len(rows) == len(ours) and all(
+            table.trimmed[row] == line for row, line in zip(rows, ours, strict=True)
+        ):
             return table.starts[rows[0]]
     return None

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from math import gcd
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 BLANKS = " \t\r"
 IndentMap = Callable[[str], str | None]  # a SEARCH or REPLACE indent -> the file's; None: none fits
@@ -55,10 +57,206 @@ class Levels:
         return self.file_unit * (count + self.deeper)
 
 
+class Mapped(Sequence[str]):
+    """REPLACE in the indentation of a place. Its lines are made when they are asked for: most places of a
+    SEARCH that stands in several are only counted.
+    """
+
+    def __init__(
+        self,
+        replace: Sequence[str],
+        image: IndentMap,
+        blank: IndentMap | None,
+        same: Collection[str],
+    ) -> None:
+        """`image` is for the lines that are not blank; `blank` for the blank ones that are not in `same`."""
+        self.replace = replace
+        self.image = image
+        self._blank = blank
+        self._same = same
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        lines = []
+        for line in self.replace:
+            indent = indent_of(line)
+            moved: str | None = None
+            if line.strip(BLANKS):
+                moved = self.image(indent)
+            elif indent and self._blank is not None and line not in self._same:
+                # A blank line has no depth. One that SEARCH has too keeps the file's bytes anyway.
+                moved = self._blank(indent)
+            lines.append(line if moved is None else moved + line[len(indent) :])
+        return lines
+
+    def __len__(self) -> int:
+        return len(self.replace)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        return self._lines[index]
+
+
+class Likeness:
+    """Whether two REPLACEs are the same as they would be written, blanks on blank lines aside.
+
+    What differs between the places is only what becomes of an indent; so the lines themselves are compared
+    once for two REPLACEs, however many places there are.
+    """
+
+    def __init__(self) -> None:
+        self._sides: dict[tuple[int, int], _Sides] = {}
+
+    def __call__(self, first: Sequence[str], second: Sequence[str]) -> bool:
+        ours, theirs = (
+            one if isinstance(one, Mapped) else Mapped(one, str, None, ())
+            for one in (first, second)
+        )
+        key = id(ours.replace), id(theirs.replace)
+        if key not in self._sides:
+            self._sides[key] = _Sides(ours.replace, theirs.replace)
+        indents = self._sides[key].indents
+        return indents is not None and all(ours.image(a) == theirs.image(b) for a, b in indents)
+
+
+class _Sides:
+    """Two texts side by side. `indents`: the pairs of them; None where the lines differ in more than that."""
+
+    def __init__(self, first: Sequence[str], second: Sequence[str]) -> None:
+        self._texts = first, second  # as long as they are kept, nothing else has their ids
+        self.indents: set[tuple[str, str]] | None = None
+        if len(first) != len(second):
+            return
+        indents: set[tuple[str, str]] = set()
+        for ours, theirs in zip(first, second, strict=True):
+            if not ours.strip(BLANKS) and not theirs.strip(BLANKS):
+                continue
+            if ours.lstrip(" \t") != theirs.lstrip(" \t"):
+                return
+            indents.add((indent_of(ours), indent_of(theirs)))
+        self.indents = indents
+
+
 class Fit(NamedTuple):
     """SEARCH stands at a place but for its indents. `mapped` is REPLACE there; None where it cannot be told."""
 
-    mapped: list[str] | None
+    mapped: Sequence[str] | None
+
+
+class Reindenter:
+    """A SEARCH and its REPLACE, for all places where SEARCH stands but for indents; both are read once."""
+
+    def __init__(self, search: Sequence[str], replace: Sequence[str]) -> None:
+        self._search = search
+        self._replace = replace
+
+    @cached_property
+    def _indents(self) -> list[str | None]:
+        """SEARCH's; None for a blank line."""
+        return [indent_of(line) if line.strip(BLANKS) else None for line in self._search]
+
+    @cached_property
+    def _own(self) -> list[str]:
+        """The indents of SEARCH, each once."""
+        return list(dict.fromkeys(indent for indent in self._indents if indent is not None))
+
+    @cached_property
+    def _replaced(self) -> set[str]:
+        """The indents of REPLACE."""
+        return {indent_of(line) for line in self._filled}
+
+    @cached_property
+    def _filled(self) -> set[str]:
+        return {line for line in self._replace if line.strip(BLANKS)}
+
+    @cached_property
+    def _lines(self) -> set[str]:
+        return {*self._search}
+
+    @cached_property
+    def _others(self) -> set[str]:
+        return self._replaced.difference(self._own)
+
+    @cached_property
+    def _left_most(self) -> tuple[int, int]:
+        """The least depths of SEARCH's indents and of REPLACE's."""
+        return min(map(len, self._own)), min(map(len, self._replaced), default=0)
+
+    @cached_property
+    def _kinds(self) -> set[str]:
+        """The blanks that REPLACE is indented with."""
+        return {*"".join(self._replaced)}
+
+    @cached_property
+    def _reply_units(self) -> list[str]:
+        # After one depth, a REPLACE that begins deeper shows a step as well.
+        seam = () if len(self._own) == 1 else (None,)
+        reply = chain(self._search, seam, self._replace)
+        return _units([*self._own, *self._others], unit_of(reply, self._own))
+
+    def at(
+        self,
+        file: Sequence[str],
+        nearby: Callable[[], Sequence[str]],
+        replace: Sequence[str] | None = None,
+    ) -> Fit | None:
+        """REPLACE in the file's indentation, given the file's lines that equal SEARCH apart from indents.
+
+        Blank lines of SEARCH and `file` are not looked at. `nearby` gives the lines around the place, which
+        show the file's unit of indentation; it is asked only where that makes a difference. `replace`: in
+        REPLACE's stead, and differs from it in blank lines only. None where no one map explains every line of
+        SEARCH: it does not stand there.
+        """
+        pairs: dict[str, str] = {}
+        for indent, theirs in zip(self._indents, file, strict=True):
+            if indent is not None:
+                wanted = indent_of(theirs)
+                if pairs.setdefault(indent, wanted) != wanted:
+                    return None
+        shift = _shift(pairs)
+        maps: list[IndentMap] = [] if shift is None else [shift]
+        # Two depths that a shift explains leave no room for another unit: it would change their distance. And
+        # one depth, which REPLACE keeps to, needs no map at all.
+        if (shift is None and len(pairs) > 1) or (self._others and len(pairs) == 1):
+            levels = _levels(pairs, self._reply_units, nearby)
+            # Two lines that no shift explains can be so by one wrong indent.
+            sure = shift is not None or len(pairs) > 2
+            maps += [found for found in levels if sure or not found.deeper or found.has_tabs]
+        if not maps and len(pairs) > 1:
+            return None
+        if not self._same_frame(pairs) or (shift is not None and self._left(shift)):
+            return Fit(None)
+        found = _the_map(self._others, maps, pairs)
+        if found is None:
+            return Fit(None)
+        new = self._replace if replace is None else replace
+        return Fit(Mapped(new, found, maps[0] if maps else None, self._lines))
+
+    def _same_frame(self, pairs: Mapping[str, str]) -> bool:
+        """False where REPLACE may be in the file's indentation already, although SEARCH is not.
+
+        A line that both have shows that they are indented alike; so does the same least indent, an indent
+        that only SEARCH has, or blanks of a kind that the file does not use there.
+        """
+        if not self._filled or not self._filled.isdisjoint(self._lines):
+            return True
+        ours, theirs = self._left_most
+        if ours == theirs:
+            return True
+        if not self._others and not self._replaced <= {*pairs.values()}:
+            return True
+        kinds = {*"".join(pairs.values())}
+        return bool(self._kinds) and bool(kinds) and self._kinds.isdisjoint(kinds)
+
+    def _left(self, shift: Shift) -> bool:
+        """Whether REPLACE goes left of a SEARCH that is too deep. That SEARCH does not show that the lines left
+        of it are too deep as well: by taking it so a method would leave its class.
+        """
+        ours, theirs = self._left_most
+        return bool(shift.remove and self._others) and theirs < ours
 
 
 def reindent(
@@ -67,105 +265,32 @@ def reindent(
     file: Sequence[str],
     nearby: Callable[[], Sequence[str]],
 ) -> Fit | None:
-    """REPLACE in the file's indentation, given SEARCH and the file's lines that equal it apart from indents.
-
-    Blank lines of SEARCH and `file` are not looked at. `nearby` gives the lines around the place, which show
-    the file's unit of indentation; it is asked only where that makes a difference. None where no one map
-    explains every line of SEARCH: it does not stand there.
-    """
-    pairs: dict[str, str] = {}
-    for ours, theirs in zip(search, file, strict=True):
-        if ours.strip(BLANKS):
-            indent, wanted = indent_of(ours), indent_of(theirs)
-            if pairs.setdefault(indent, wanted) != wanted:
-                return None
-    filled = [line for line in replace if line.strip(BLANKS)]
-    others = {indent_of(line) for line in filled} - pairs.keys()
-    shift = _shift(pairs)
-    maps: list[IndentMap] = [] if shift is None else [shift]
-    # Two depths that a shift explains leave no room for another unit: it would change their distance. And
-    # one depth, which REPLACE keeps to, needs no map at all.
-    if (shift is None and len(pairs) > 1) or (others and len(pairs) == 1):
-        # After one depth, a REPLACE that begins deeper shows a step as well.
-        reply = [*search, *replace] if len(pairs) == 1 else [*search, None, *replace]
-        levels = _levels(pairs, others, reply, nearby)
-        # Two lines that no shift explains can be so by one wrong indent.
-        sure = shift is not None or len(pairs) > 2
-        maps += [found for found in levels if sure or not found.deeper or found.has_tabs]
-    if not maps and len(pairs) > 1:
-        return None
-    if not _same_frame(search, filled, pairs) or (
-        shift is not None and _left(shift, pairs, others)
-    ):
-        return Fit(None)
-    images = _images(others, maps, pairs)
-    if images is None:
-        return Fit(None)
-    return Fit(_mapped(replace, images, maps, search))
+    """`Reindenter.at` for one place."""
+    return Reindenter(search, replace).at(file, nearby)
 
 
-def _same_frame(search: Sequence[str], filled: Sequence[str], pairs: Mapping[str, str]) -> bool:
-    """False where REPLACE may be in the file's indentation already, although SEARCH is not.
-
-    A line that both have shows that they are indented alike; so does the same least indent, an indent that
-    only SEARCH has, or blanks of a kind that the file does not use there.
-    """
-    if not filled or not {*filled}.isdisjoint(search):
-        return True
-    indents = {indent_of(line) for line in filled}
-    if min(map(len, indents)) == min(map(len, pairs)):
-        return True
-    if indents <= pairs.keys() and not indents <= {*pairs.values()}:
-        return True
-    ours, theirs = {*"".join(indents)}, {*"".join(pairs.values())}
-    return bool(ours) and bool(theirs) and ours.isdisjoint(theirs)
-
-
-def _left(shift: Shift, pairs: Collection[str], others: Collection[str]) -> bool:
-    """Whether REPLACE goes left of a SEARCH that is too deep. That SEARCH does not show that the lines left of
-    it are too deep as well: by taking it so a method would leave its class.
-    """
-    return bool(shift.remove and others) and min(map(len, others)) < min(map(len, pairs))
-
-
-def _images(
+def _the_map(
     others: Collection[str], maps: Sequence[IndentMap], pairs: Mapping[str, str]
-) -> dict[str, str] | None:
+) -> IndentMap | None:
     """What becomes of each indent of SEARCH and REPLACE; None where that cannot be told."""
-    found: dict[str, str] | None = None if others else {}
-    for indent_map in maps if others else ():
+    if not others:
+        return pairs.get
+    chosen: IndentMap | None = None
+    found: dict[str, str] | None = None
+    for indent_map in maps:
         images = {indent: indent_map(indent) for indent in others}
         told = {indent: image for indent, image in images.items() if image is not None}
         if len(told) < len(images) or (_mixed(told.values()) and not _mixed(pairs.values())):
             continue
         if found is not None and found != told:
             return None
-        found = told
-    return None if found is None else {**pairs, **found}
+        chosen, found = indent_map, told
+    return chosen
 
 
 def _mixed(indents: Iterable[str]) -> bool:
     """Whether one of them has both tabs and spaces."""
     return any("\t" in indent and " " in indent for indent in indents)
-
-
-def _mapped(
-    replace: Sequence[str],
-    images: Mapping[str, str],
-    maps: Sequence[IndentMap],
-    search: Sequence[str],
-) -> list[str]:
-    lines = []
-    for line in replace:
-        text = line.lstrip(" \t")
-        indent = line[: len(line) - len(text)]
-        if text and text != "\r":
-            lines.append(images[indent] + text)
-            continue
-        # A blank line has no depth. One that SEARCH has too keeps the file's bytes anyway.
-        moved = maps[0](indent) if indent and maps and line not in search else None
-        lines.append(line if moved is None else moved)
-    return lines
 
 
 # ---------------------------------------------------------------- maps that explain SEARCH
@@ -188,16 +313,13 @@ def _explains(indent_map: IndentMap, pairs: Mapping[str, str]) -> bool:
 
 
 def _levels(
-    pairs: Mapping[str, str],
-    others: Iterable[str],
-    reply: Iterable[str | None],
-    nearby: Callable[[], Sequence[str]],
+    pairs: Mapping[str, str], units: Sequence[str], nearby: Callable[[], Sequence[str]]
 ) -> list[Levels]:
     ours = min(pairs, key=len)
     theirs = pairs[ours]
     found: list[Levels] = []
     file_units = _units(pairs.values(), unit_of(nearby(), pairs.values()))
-    for unit in _units([*pairs, *others], unit_of(reply, pairs)):
+    for unit in units:
         for file_unit in file_units:
             if unit != file_unit and _plausible(unit, file_unit, len(pairs)):
                 levels = len(theirs) // len(file_unit) - len(ours) // len(unit)

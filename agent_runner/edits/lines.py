@@ -78,22 +78,18 @@ def words_of(line: str) -> set[str]:
 def find_runs(keys: Sequence[str], wanted: Sequence[str], limit: int = 1000) -> list[int]:
     """Where `wanted` stands in `keys` as a run of neighbours (overlaps count); at most `limit` places.
 
-    The longest line, which is likely to be the rarest, is looked for first.
+    A plain search in the joined lines: it stays linear where a text repeats itself.
     """
-    count = len(wanted)
-    if not count or count > len(keys):
+    if not wanted or len(wanted) > len(keys):
         return []
-    wanted = list(wanted)
-    anchor = max(range(count), key=lambda index: len(wanted[index]))
-    line, end = wanted[anchor], len(keys) - count + anchor + 1
+    text = "\n".join(["", *keys, ""])
+    needle = "\n".join(["", *wanted, ""])
     found: list[int] = []
-    row = anchor
-    while len(found) < limit:
-        try:
-            row = keys.index(line, row, end)
-        except ValueError:
-            break
-        if keys[row - anchor : row - anchor + count] == wanted:
-            found.append(row - anchor)
-        row += 1
+    row = at = 0
+    position = text.find(needle)
+    while position != -1 and len(found) < limit:
+        row += text.count("\n", at, position)
+        at = position
+        found.append(row)
+        position = text.find(needle, position + 1)
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
@@ -9,9 +11,8 @@ from agent_runner.edits.places import Part
 
 Piece = tuple[int, int] | str  # a range of the text that stays, or new text
 Opcode = tuple[str, int, int, int, int]
-_COMPARED = (
-    250_000  # lines of SEARCH times lines of REPLACE; beyond that only common ends are found
-)
+Block = tuple[int, int, int]  # lines of SEARCH and of REPLACE from which on so many are the same
+_WORK = 4_000_000  # steps that comparing SEARCH and REPLACE may take: about 0.2 s
 
 
 def merge(text: str, part: Part) -> tuple[int, list[Piece]]:
@@ -51,26 +52,76 @@ def _rows_of(part: Part, i1: int, i2: int) -> tuple[int, int, int]:
 
 def _opcodes(search: Sequence[str], new: Sequence[str]) -> Iterator[Opcode]:
     """How SEARCH becomes REPLACE, line by line."""
-    shorter = min(len(search), len(new))
+    i = j = 0
+    for low, new_low, size in [*_blocks(search, new), (len(search), len(new), 0)]:
+        if i < low or j < new_low:
+            yield "replace", i, low, j, new_low
+        i, j = low + size, new_low + size
+        if size:
+            yield "equal", low, i, new_low, j
+
+
+def _blocks(search: Sequence[str], new: Sequence[str]) -> list[Block]:
+    """The lines that stay, in runs."""
+    head, tail = _common_ends(search, new)
+    middle = search[head : len(search) - tail], new[head : len(new) - tail]
+    seams = _seams(search, new) if _work(*middle) > _WORK else []
+    blocks: list[Block] = []
+    left = _WORK
+    i = j = 0
+    for end, new_end in [*seams, (len(search), len(new))]:
+        head, tail = _common_ends(search[i:end], new[j:new_end])
+        blocks.append((i, j, head))
+        i, j = i + head, j + head
+        old, fresh = search[i : end - tail], new[j : new_end - tail]
+        work = _work(old, fresh)
+        if 0 < work <= left:
+            left -= work
+            matcher = SequenceMatcher(None, old, fresh, autojunk=False)
+            blocks += [(i + k, j + m, size) for k, m, size in matcher.get_matching_blocks()]
+        blocks.append((end - tail, new_end - tail, tail))
+        i, j = end, new_end
+    return [block for block in blocks if block[2]]
+
+
+def _common_ends(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
+    """How many lines are the same at the beginning, and at the end of the rest."""
+    shorter = min(len(old), len(new))
     head = 0
-    while head < shorter and search[head] == new[head]:
+    while head < shorter and old[head] == new[head]:
         head += 1
     tail = 0
-    while tail < shorter - head and search[-1 - tail] == new[-1 - tail]:
+    while tail < shorter - head and old[-1 - tail] == new[-1 - tail]:
         tail += 1
-    if head:
-        yield "equal", 0, head, 0, head
-    old_end, new_end = len(search) - tail, len(new) - tail
-    old_middle, new_middle = search[head:old_end], new[head:new_end]
-    compared = len(old_middle) * len(new_middle)
-    if 1 < compared <= _COMPARED:
-        matcher = SequenceMatcher(None, old_middle, new_middle, autojunk=False)
-        for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-            yield tag, i1 + head, i2 + head, j1 + head, j2 + head
-    elif old_middle or new_middle:
-        yield "replace", head, old_end, head, new_end
-    if tail:
-        yield "equal", old_end, len(search), new_end, len(new)
+    return head, tail
+
+
+def _work(old: Sequence[str], new: Sequence[str]) -> int:
+    """What difflib does at the worst: it looks at all pairs of equal lines again for each run it finds."""
+    counts = Counter(new)
+    return (sum(counts[line] for line in old) + len(old)) * min(len(old), len(new))
+
+
+def _seams(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
+    """Where lines stand that both have once: as many as are in the same order in both."""
+    counts, new_counts = Counter(old), Counter(new)
+    rows = {line: row for row, line in enumerate(new) if new_counts[line] == 1}
+    least: list[int] = []  # the least row of `new` that a chain of this length (from 1) ends with
+    chains: list[tuple[int, int, int]] = []  # a line of `old`, its row, its length as a chain's end
+    for index, line in enumerate(old):
+        row = rows.get(line)
+        if row is None or counts[line] > 1:
+            continue
+        length = bisect_left(least, row)
+        least[length : length + 1] = [row]
+        chains.append((index, row, length))
+    seams: list[tuple[int, int]] = []
+    wanted, before = len(least) - 1, len(new)
+    for index, row, length in reversed(chains):
+        if length == wanted and row < before:
+            seams.append((index, row))
+            wanted, before = wanted - 1, row
+    return seams[::-1]
 
 
 def _row_starts(text: str, start: int, end: int) -> list[int]:

@@ -6,11 +6,13 @@ looked at only where a SEARCH's longest line stands in very many places.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 from agent_runner.edits.draft import Draft
-from agent_runner.edits.lines import BLANKS
+from agent_runner.edits.lines import BLANKS, find_runs
 
 Lines = Sequence[str]
 LIMIT = 1000  # places looked at; more of them are ambiguous in any case
@@ -58,47 +60,38 @@ def exact_offsets(text: str, lines: Lines, ending: str = "\n") -> list[int]:
 
 def exact_lines(draft: Draft, lines: Lines) -> list[int]:
     """Offsets where these lines stand in the draft, each with either line ending."""
-    if "\r" not in draft.text:
-        return exact_offsets(draft.text, lines)
-    return [run.start for run in exact_runs(draft, lines)]
+    return [start for start, _ in exact_places(draft.text, lines)]
 
 
-def exact_runs(draft: Draft, lines: Lines) -> list[Run]:
-    """The same with the ends of the places, for a text that holds carriage returns."""
-    text = draft.text
-    if text.count("\r\n") == text.count("\n"):
-        length = sum(map(len, lines)) + 2 * len(lines)
-        return [
-            Run(offset, min(offset + length, len(text)), list(lines), [*range(len(lines))])
-            for offset in exact_offsets(text, lines, "\r\n")
-        ]
-    return _from_table(draft, rows_of(draft.table.lines, lines), len(lines))
+def exact_places(text: str, lines: Lines) -> list[tuple[int, int]]:
+    """The same with the ends of the places."""
+    ending = "\n"
+    pieces: list[str] | None = None
+    if "\r" in text:
+        if text.count("\r\n") == text.count("\n"):
+            ending = "\r\n"
+        else:  # a place may have lines of both kinds: look for it where all are of one
+            pieces = text.split("\r\n")
+            text = "\n".join(pieces)
+    offsets = exact_offsets(text, lines, ending)
+    if not offsets:
+        return []
+    length = sum(map(len, lines)) + len(ending) * len(lines)
+    size = len(text)
+    places = [(start, min(start + length, size)) for start in offsets]
+    if pieces is None:
+        return places
+    # From each of these offsets on, the text itself is one carriage return further on.
+    carried = [*accumulate(len(piece) + 1 for piece in pieces)]
+    return [
+        (start + bisect_right(carried, start), end + bisect_right(carried, end))
+        for start, end in places
+    ]
 
 
 def most_places(count: int) -> int:
     """How many places of that many lines are looked at, of those that differ in blanks."""
     return min(LIMIT, max(_WORK // count, 10))
-
-
-def rows_of(keys: Sequence[str], wanted: Lines) -> list[int]:
-    """Where `wanted` stands in `keys` as a run of neighbours (overlaps count); not more than LIMIT places.
-
-    A plain search in the joined lines: it stays linear where a text repeats itself.
-    """
-    if not wanted or len(wanted) > len(keys):
-        return []
-    text = "\n".join(["", *keys, ""])
-    needle = "\n".join(["", *wanted, ""])
-    limit = most_places(len(wanted))
-    found: list[int] = []
-    row = at = 0
-    position = text.find(needle)
-    while position != -1 and len(found) < limit:
-        row += text.count("\n", at, position)
-        at = position
-        found.append(row)
-        position = text.find(needle, position + 1)
-    return found
 
 
 def _from_table(draft: Draft, rows: list[int], count: int) -> list[Run]:
@@ -139,15 +132,16 @@ def loose_runs(
         found = [walk.run_at(offset) for offset in walk.anchors()]
         return [run for run in found if run is not None]
     except _ManyPlaces:
-        if not all(line in draft.text for line in set(wanted)):
+        if not all(line in draft.text for line in islice(set(wanted), _ANCHORS)):
             return []
     table = draft.table
     keys = table.stripped if indented else table.trimmed
+    most = most_places(len(wanted))
     if not over_blanks:
-        return _from_table(draft, rows_of(keys, wanted), len(wanted))
+        return _from_table(draft, find_runs(keys, wanted, most), len(wanted))
     filled = table.filled
     runs = []
-    for place in rows_of([keys[row] for row in filled], wanted):
+    for place in find_runs([keys[row] for row in filled], wanted, most):
         rows = filled[place : place + len(wanted)]
         start, end = table.starts[rows[0]], table.starts[rows[-1] + 1]
         lines_here = _lines_of(draft.text[start:end], rows[-1] - rows[0] + 1)

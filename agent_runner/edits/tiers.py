@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import NamedTuple
 
 from agent_runner.edits.draft import Draft
-from agent_runner.edits.indent import BLANKS, Fit, reindent
+from agent_runner.edits.indent import BLANKS, Fit, Likeness, Reindenter
 from agent_runner.edits.outcome import Tier
-from agent_runner.edits.runs import Run, exact_offsets, exact_runs, lines_around, loose_runs
+from agent_runner.edits.runs import Run, exact_places, lines_around, loose_runs
 
 Lines = Sequence[str]
 _NEARBY = 4000  # characters above and below a place that show the file's unit of indentation
@@ -63,41 +63,26 @@ def settled(hits: Iterable[Hit]) -> list[Hit]:
     """
     found: dict[tuple[tuple[int, int], ...], list[Hit]] = {}
     stuck: set[tuple[tuple[int, int], ...]] = set()
+    alike = Likeness()
     for hit in hits:
         place = tuple((part.start, part.end) for part in hit.parts)
         if hit.stuck:
             stuck.add(place)
             continue
         same = found.setdefault(place, [])
-        if not any(_alike(hit, other) for other in same):
+        mapped = [part.mapped for part in hit.parts]
+        if not any(all(map(alike, mapped, (p.mapped for p in other.parts))) for other in same):
             same.append(hit)
     if not stuck <= found.keys():
         return []
     return [hit for place in sorted(found) for hit in found[place]]
 
 
-def _alike(hit: Hit, other: Hit) -> bool:
-    """Whether two hits at one place write the same, blanks on blank lines aside."""
-    first, second = (
-        [[line if line.strip(BLANKS) else "" for line in part.mapped] for part in one.parts]
-        for one in (hit, other)
-    )
-    return first == second
-
-
 def exact(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
     """SEARCH as it is, by plain search."""
-    text = draft.text
-    if "\r" in text:
-        return [_hit("exact", run, search, new, new) for run in exact_runs(draft, search)]
-    offsets = exact_offsets(text, search)
-    if not offsets:
-        return []
-    length = sum(map(len, search)) + len(search)
-    size = len(text)
     return [
-        Hit("exact", (Part(start, min(start + length, size), search, new, new),))
-        for start in offsets
+        Hit("exact", (Part(start, end, search, new, new),))
+        for start, end in exact_places(draft.text, search)
     ]
 
 
@@ -110,8 +95,9 @@ def trailing(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
 def indentation(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
     """Blanks at both ends aside, where one map of indents explains every line of SEARCH."""
     hits = []
+    reindenter = Reindenter(search, new)
     for run in loose_runs(draft, search, indented=True):
-        fit = reindent(search, new, run.lines, nearby(draft, run))
+        fit = reindenter.at(run.lines, nearby(draft, run))
         if fit is not None and fit.mapped is not None:
             hits.append(_hit("indentation", run, search, new, fit.mapped))
         elif fit is not None:
@@ -126,13 +112,14 @@ def blank_lines(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
     if moved:
         runs = loose_runs(draft, search, indented=True, over_blanks=True)
     kept = [index for index, line in enumerate(search) if line.strip(BLANKS)]
+    blanks = _Blanks(search, kept, new)
+    reindenter = Reindenter([search[index] for index in kept], new)
     hits = []
     for run in runs:
-        replace = _with_blanks_of_search(search, kept, run.rows, new)
+        replace = blanks.at(run.rows)
         fit: Fit | None = Fit(replace)
         if moved:
-            filled = [search[index] for index in kept]
-            fit = reindent(filled, replace, run.lines, nearby(draft, run))
+            fit = reindenter.at(run.lines, nearby(draft, run), replace)
         if fit is None:
             continue
         spans, loose = _spread(len(search), kept, run.rows)
@@ -142,32 +129,55 @@ def blank_lines(draft: Draft, search: Lines, new: Lines) -> list[Hit]:
     return hits
 
 
-def _with_blanks_of_search(
-    search: Lines, kept: Sequence[int], rows: Sequence[int], new: Lines
-) -> list[str]:
+class _Blanks:
     """REPLACE, with SEARCH's blank lines where it has as many as the file: they are no change there.
 
     Such a run of blanks is known by the line of SEARCH above or below it.
     """
-    replace = list(new)
-    counts = Counter(replace)
-    changes: dict[int, tuple[int, Lines]] = {}
-    for (above, below), (row, next_row) in zip(pairwise(kept), pairwise(rows), strict=True):
-        ours, theirs = search[above + 1 : below], next_row - row - 1
-        if not theirs or theirs == len(ours):
-            continue
-        if counts[search[above]] == 1:
-            start = replace.index(search[above]) + 1
-        elif counts[search[below]] == 1:
-            start = replace.index(search[below]) - theirs
-        else:
-            continue
-        around = replace[max(start - 1, 0) : start + theirs + 1]
-        if [not line.strip(BLANKS) for line in around] == [False, *[True] * theirs, False]:
-            changes[start] = (start + theirs, ours)
-    for start, (end, ours) in sorted(changes.items(), reverse=True):
-        replace[start:end] = ours
-    return replace
+
+    def __init__(self, search: Lines, kept: Sequence[int], new: Lines) -> None:
+        self._search = search
+        self._kept = kept
+        self._new = new
+        self._made: dict[tuple[tuple[int, int, int], ...], Lines] = {(): new}
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        """Where the lines stand that REPLACE has once."""
+        counts = Counter(self._new)
+        return {line: index for index, line in enumerate(self._new) if counts[line] == 1}
+
+    def at(self, rows: Sequence[int]) -> Lines:
+        """REPLACE for a place whose lines that are not blank are in these rows."""
+        changes: dict[int, tuple[int, int, int]] = {}
+        for (above, below), (row, next_row) in zip(
+            pairwise(self._kept), pairwise(rows), strict=True
+        ):
+            ours, theirs = below - above - 1, next_row - row - 1
+            if not theirs or theirs == ours:
+                continue
+            start = self._places.get(self._search[above], -1) + 1
+            if not start:
+                start = self._places.get(self._search[below], -1) - theirs
+            if start <= 0:
+                continue
+            around = self._new[start - 1 : start + theirs + 1]
+            if [not line.strip(BLANKS) for line in around] == [False, *[True] * theirs, False]:
+                changes[start] = (start, start + theirs, above)
+        return self._changed(tuple(sorted(changes.values())))
+
+    def _changed(self, changes: tuple[tuple[int, int, int], ...]) -> Lines:
+        """REPLACE with SEARCH's blanks below a line in its own's stead; one list for the same changes."""
+        if changes not in self._made:
+            below = dict(pairwise(self._kept))
+            lines: list[str] = []
+            at = 0
+            for start, end, above in changes:
+                lines += self._new[at:start]
+                lines += self._search[above + 1 : below[above]]
+                at = end
+            self._made[changes] = [*lines, *self._new[at:]]
+        return self._made[changes]
 
 
 def _spread(
