@@ -212,7 +212,7 @@ class _Application:
     def _fill(self, item: Block, target: Target, draft: Draft | None) -> EditProblem | None:
         """An empty SEARCH: a new or empty file."""
         assert target.path is not None
-        if target.exact_only:
+        if target.doubtful:
             return self._problem(item, target, "path_forbidden", target.message)
         _, lines = item.readings()[-1]
         new = "".join(f"{line}\n" for line in lines)
@@ -249,10 +249,12 @@ class _Application:
     def _place(self, item: Block, target: Target, draft: Draft, times: int) -> EditProblem | None:
         assert target.path is not None
         hits = find_places(draft, _readings(item, draft))
-        if target.exact_only and hits and hits[0].tier != "exact":
+        # Several lines that differ in white space only are no less sure; a single one may be chance.
+        single = sum(1 for line in item.search if line.strip()) < 2
+        if target.doubtful and hits and hits[0].tier != "exact" and single:
             return self._problem(item, target, "path_forbidden", target.message)
         if not hits:
-            return self._explainer.no_match(item, target.path, draft, inferred=target.exact_only)
+            return self._explainer.no_match(item, target.path, draft, inferred=target.doubtful)
         if len(hits) > 1 and draft.text is not draft.original:
             hits = [hit for hit in hits if draft.is_original(hit.start, hit.end)] or hits
         if len(hits) > 1 and (len(hits) != times or _overlap(hits)):

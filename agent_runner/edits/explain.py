@@ -61,7 +61,7 @@ class Explainer:
         causes = self._causes(block, path, table)
         causes += [misses.in_other_files(others)] if others else []
         if inferred:
-            causes.append(misses.ONLY_EXACT)
+            causes.append(misses.INFERRED)
         text = misses.no_match(block.search, table.lines, near, advice, causes)
         line = (
             None

@@ -207,10 +207,7 @@ DOTS = (
     "order, and REPLACE has as many "
     "such lines."
 )
-ONLY_EXACT = (
-    "Which file is meant was only inferred, so nothing but an exact match counts: "
-    "name the file above the block."
-)
+INFERRED = "Which file is meant was only inferred, since the text above the block names another: name it there."
 
 
 def window(lines: Sequence[str], near: Near) -> list[FileLine]:

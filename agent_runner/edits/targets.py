@@ -25,15 +25,15 @@ _SEARCHED = 200  # files that are looked through for a SEARCH without a name
 class Target:
     """The file of a block (`path`), or why there is none (`kind`, `message`, and the name as `shown`).
 
-    `exact_only`: the words above name another, unknown file, so only an exact match shows that this one is
-    meant; `message` then says what to answer otherwise.
+    `doubtful`: the words above name another, unknown file, so that only a match which cannot be chance shows
+    that this one is meant; `message` then says what to answer otherwise.
     """
 
     path: str | None
     kind: ProblemKind = "path_forbidden"
     message: str = ""
     shown: str | None = None
-    exact_only: bool = False
+    doubtful: bool = False
 
 
 class Targets:
@@ -56,7 +56,7 @@ class Targets:
         heading = self._reader.read(above)
         target = self._named(heading) if heading.named else self._inferred(heading, search)
         if target.path is not None or target.kind == "path_forbidden":
-            self._previous = replace(target, exact_only=False) if target.exact_only else target
+            self._previous = replace(target, doubtful=False) if target.doubtful else target
         return target
 
     # ------------------------------------------------------------ named
@@ -81,7 +81,7 @@ class Targets:
             message = messages.forbidden(name, reason, self._editable)
             return Target(None, "path_forbidden", message, printable(name))
         if len(self._known.candidates(name)) > 1:
-            return self._only_exactly(Target(path), name, "other files have this name too")
+            return self._doubtful(Target(path), name, "other files have this name too")
         return Target(path)
 
     # ------------------------------------------------------------ inferred
@@ -101,8 +101,9 @@ class Targets:
         before = self._previous
         if heading.mention is not None:
             disagrees = before is not None and before.path not in (None, heading.mention)
-            doubtful = disagrees and not heading.announced
-            return None if doubtful else self._allowed(heading.mention)
+            if disagrees and not heading.announced:
+                return None
+            return self._allowed(heading.mention)
         if before is not None:
             target = before
         elif len(self._editable) == 1:
@@ -118,11 +119,11 @@ class Targets:
         reason = (
             "the text above the block names it, and it is not among the files that can be edited"
         )
-        return self._only_exactly(target, heading.foreign, reason)
+        return self._doubtful(target, heading.foreign, reason)
 
-    def _only_exactly(self, target: Target, name: str, reason: str) -> Target:
+    def _doubtful(self, target: Target, name: str, reason: str) -> Target:
         message = messages.forbidden(name, reason, self._editable)
-        return replace(target, message=message, exact_only=True)
+        return replace(target, message=message, doubtful=True)
 
     def _only_holder(self, search: Lines) -> str | None:
         """The only editable file that holds SEARCH exactly."""

@@ -591,3 +591,24 @@ def test_a_long_paragraph_and_many_fences_are_read_in_linear_work() -> None:
     for above in (["word"] * 10_000, ["other.py"] * 10_000, ["other.py", ""] * 5000, fences):
         HeadingReader(Known(known, known)).read(tuple(above))
     assert known.asked < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "We log to `results.json` now:",
+        "`final_info.json` gets one more key:",
+        "This follows train.py of the original paper.",
+        "The plan:\n- model.py\n- data.py",
+        "Saved in runs/run_1/final_info.json:",
+    ],
+)
+def test_prose_about_other_files_does_not_stop_an_edit_that_is_sure(prose: str) -> None:
+    text = "class A:\n    def f(self):\n        x = 1\n        return x\n"
+    files = {"experiment.py": text}
+    several = block("x = 1\nreturn x", "x = 2\nreturn x")
+    assert apply_reply(f"{prose}\n\n{several}", files).applied
+    exact = block("        x = 1", "        x = 2")
+    assert apply_reply(f"{prose}\n\n{exact}", files).applied
+    single = block("x = 1", "x = 2")
+    assert apply_reply(f"{prose}\n\n{single}", files).kind == "path_forbidden"
