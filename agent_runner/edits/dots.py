@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from agent_runner.edits.draft import Draft
-from agent_runner.edits.indent import Fit, reindent
+from agent_runner.edits.indent import Fit, Reindenter
 from agent_runner.edits.runs import Run, loose_runs, most_places
 from agent_runner.edits.tiers import Hit, Part, nearby
 
@@ -64,7 +64,7 @@ def _hits(draft: Draft, pairs: Sequence[Pair], *, indented: bool) -> list[Hit]:
 def _moved(draft: Draft, pairs: Sequence[Pair], runs: Sequence[Run]) -> Fit | None:
     search, new = ([line for pair in pairs for line in pair[side]] for side in (0, 1))
     there = [line for run in runs for line in run.lines]
-    return reindent(search, new, there, nearby(draft, runs[0]))
+    return Reindenter(search, new).at(there, nearby(draft, runs[0]))
 
 
 def _hit(pairs: Sequence[Pair], runs: Sequence[Run], fit: Fit) -> Hit:

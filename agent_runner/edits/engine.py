@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from agent_runner.edits.diff import unified_diff
 from agent_runner.edits.display import cut
 from agent_runner.edits.draft import Draft
 from agent_runner.edits.explain import Explainer
+from agent_runner.edits.guards import SURROGATE
 from agent_runner.edits.outcome import EditedBlock, EditOutcome, EditProblem, ProblemKind
 from agent_runner.edits.parse import Block, Fault, Lines, parse
 from agent_runner.edits.placeholders import placeholder
@@ -21,8 +21,6 @@ from agent_runner.edits.replace import merge
 from agent_runner.edits.sources import Source, Texts, Unreadable, listed
 from agent_runner.edits.syntax import broken_syntax
 from agent_runner.edits.targets import Target, Targets
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def apply_reply(
@@ -197,7 +195,7 @@ class _Application:
         """What REPLACE may not hold."""
         text = "\n".join(item.replace)
         if not text.isascii():
-            if _SURROGATE.search(text):
+            if SURROGATE.search(text):
                 return self._problem(item, target, "malformed", messages.SURROGATE)
             if target.path in self._source.ascii_only:
                 return self._problem(item, target, "malformed", messages.NOT_ASCII)

@@ -6,7 +6,7 @@ import re
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def forbidden_path(name: str) -> str | None:
@@ -14,7 +14,7 @@ def forbidden_path(name: str) -> str | None:
     parts = name.replace("\\", "/").split("/")
     if not name.strip() or _CONTROL.search(name):
         return "it is empty or holds control characters"
-    if _SURROGATE.search(name):
+    if SURROGATE.search(name):
         return "it is not valid Unicode"
     if parts[0] == "" or _DRIVE.match(name):
         return "it is absolute; write paths relative to the experiment's folder"

@@ -15,7 +15,8 @@ from itertools import chain
 from math import gcd
 from typing import NamedTuple, overload
 
-BLANKS = " \t\r"
+from agent_runner.edits.lines import BLANKS
+
 IndentMap = Callable[[str], str | None]  # a SEARCH or REPLACE indent -> the file's; None: none fits
 
 
@@ -257,16 +258,6 @@ class Reindenter:
         """
         ours, theirs = self._left_most
         return bool(shift.remove and self._others) and theirs < ours
-
-
-def reindent(
-    search: Sequence[str],
-    replace: Sequence[str],
-    file: Sequence[str],
-    nearby: Callable[[], Sequence[str]],
-) -> Fit | None:
-    """`Reindenter.at` for one place."""
-    return Reindenter(search, replace).at(file, nearby)
 
 
 def _the_map(

@@ -7,7 +7,7 @@ looked at only where a SEARCH's longest line stands in very many places.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 from typing import NamedTuple
 
@@ -191,74 +191,67 @@ class _Walk:
 
     def run_at(self, start: int) -> Run | None:
         """The run whose anchor is the line that begins there. Raises _ManyPlaces."""
-        down = self._down(start)
-        if down is None:
+        below = self._matched(self._lines_from(start), [self._anchor, *self._below])
+        if below is None:
             return None
-        up = self._up(start)
-        if up is None:
+        above = self._matched(self._lines_above(start), self._above)
+        if above is None:
             return None
-        end, lines_below, rows_below = down
-        begin, lines_above, rows_above, height = up
-        lines = [*reversed(lines_above), *lines_below]
-        rows = [height - row for row in reversed(rows_above)] + [height + row for row in rows_below]
+        lines = [*reversed(above.lines), *below.lines]
+        height = above.rows[-1] + 1 if above.rows else 0
+        rows = [height - 1 - row for row in reversed(above.rows)]
+        rows += [height + row for row in below.rows]
+        begin = start if above.edge is None else above.edge
+        end = start if below.edge is None else below.edge
         return Run(begin, end, [line.removesuffix("\r") for line in lines], rows)
 
-    def _down(self, start: int) -> tuple[int, list[str], list[int]] | None:
-        """(end, lines, rows): from the anchor to the end."""
-        text, strip = self._text, self._strip
-        lines: list[str] = []
-        rows: list[int] = []
-        row = gap = 0
-        size = len(text)
-        for wanted in (self._anchor, *self._below):
-            while True:
-                if start >= size:
-                    return None
-                end = text.find("\n", start)
-                if end == -1:
-                    end = size
-                line = text[start:end]
-                start = end + 1
-                row += 1
-                bare = strip(line, BLANKS)
-                if bare or not self._over_blanks:
-                    break
-                gap += 1
-                if gap > _GAP:
-                    raise _ManyPlaces
-            if bare != wanted:
-                return None
-            lines.append(line)
-            rows.append(row - 1)
-            gap = 0
-        return min(start, size), lines, rows
+    def _lines_from(self, start: int) -> Iterator[tuple[int, str]]:
+        """(where it ends, line) for the line that begins there and those below."""
+        text, size = self._text, len(self._text)
+        while start < size:
+            end = text.find("\n", start)
+            line = text[start:] if end == -1 else text[start:end]
+            start = size if end == -1 else end + 1
+            yield start, line
 
-    def _up(self, start: int) -> tuple[int, list[str], list[int], int] | None:
-        """(begin, lines, rows, height): from above the anchor to the first line, the nearest first."""
-        text, strip = self._text, self._strip
+    def _lines_above(self, start: int) -> Iterator[tuple[int, str]]:
+        """(where it begins, line) for the lines above, the nearest first."""
+        while start > 0:
+            end = start - 1
+            start = self._text.rfind("\n", 0, end) + 1
+            yield start, self._text[start:end]
+
+    def _matched(self, found: Iterator[tuple[int, str]], wanted: list[str]) -> _Matched | None:
+        """The first of these lines, if they are the wanted ones. Raises _ManyPlaces."""
+        edge: int | None = None
         lines: list[str] = []
         rows: list[int] = []
-        row = gap = 0
-        for wanted in self._above:
-            while True:
-                if start == 0:
-                    return None
-                end = start - 1
-                start = text.rfind("\n", 0, end) + 1
-                line = text[start:end]
+        row = -1
+        for want in wanted:
+            for gap, (border, line) in enumerate(found):
                 row += 1
-                bare = strip(line, BLANKS)
-                if bare or not self._over_blanks:
-                    break
-                gap += 1
-                if gap > _GAP:
-                    raise _ManyPlaces
-            if bare != wanted:
+                bare = self._strip(line, BLANKS)
+                if not bare and self._over_blanks:
+                    if gap == _GAP:
+                        raise _ManyPlaces
+                    continue
+                if bare != want:
+                    return None
+                edge = border
+                lines.append(line)
+                rows.append(row)
+                break
+            else:
                 return None
-            lines.append(line)
-            rows.append(row)
-            gap = 0
-        return start, lines, rows, row
+        return _Matched(edge, lines, rows)
+
+
+class _Matched(NamedTuple):
+    """Lines as they stand in the text, in the order they were looked at; the edge of the last one."""
+
+    edge: int | None
+    lines: list[str]
+    rows: list[int]  # how many lines were looked at before each
 
 
 def lines_around(text: str, start: int, end: int, reach: int) -> list[str]:

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from agent_runner.edits.draft import Draft
-from agent_runner.edits.indent import BLANKS, Fit, Likeness, Reindenter
+from agent_runner.edits.indent import Fit, Likeness, Reindenter
+from agent_runner.edits.lines import BLANKS
 from agent_runner.edits.outcome import Tier
 from agent_runner.edits.runs import Run, exact_places, lines_around, loose_runs
 
