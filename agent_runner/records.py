@@ -130,12 +130,16 @@ class Problem(Record):
 
 
 class Location(Record):
-    """The deepest frame in a file that the agent may edit (or the deepest of all, where none is)."""
+    """The deepest frame in a file that the agent may edit (or the deepest of all, where none is).
+
+    `locals` are its variables in a few words each, those that the line mentions first.
+    """
 
     file: str
     line: int | None = None
     code: str | None = None
     function: str | None = None
+    locals: dict[str, str] = Field(default_factory=dict)
 
 
 class Cause(Record):

@@ -109,6 +109,10 @@ def to_location(frame: Frame, places: Places) -> Location:
         line=frame.line,
         code=shorten(clean_output(frame.code), _CODE_LIMIT) if frame.code else None,
         function=shorten(clean_output(frame.function), 200) if frame.function else None,
+        locals={
+            shorten(clean_output(name), 100): shorten(clean_output(value).replace("\n", " "), 300)
+            for name, value in frame.locals
+        },
     )
 
 

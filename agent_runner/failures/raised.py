@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 MAX_CHAIN = 20
 MAX_FRAMES = 200
+MAX_LOCALS = 20
 MAX_MESSAGE = 1_000_000
 
 HEADER = "Traceback (most recent call last):"
@@ -16,12 +18,13 @@ NESTED_HEADER = "Original Traceback (most recent call last):"
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of a traceback."""
+    """One frame of a traceback. `locals` are (name, value in a few words), where the hook saw them."""
 
     file: str
     line: int | None = None
     function: str | None = None
     code: str | None = None
+    locals: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,15 @@ def _frame(entry: Mapping[str, Any]) -> Frame:
         line=_line(entry.get("line")),
         function=_text(entry.get("function"), 200) or None,
         code=_text(entry.get("code"), 500).strip() or None,
+        locals=_locals(entry.get("locals")),
     )
+
+
+def _locals(entry: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(entry, Mapping):
+        return ()
+    pairs = ((_text(name, 100), _text(value, 300)) for name, value in entry.items())
+    return tuple((name, value) for name, value in islice(pairs, MAX_LOCALS) if name and value)
 
 
 def _with_syntax_location(chain: Chain, where: object) -> Chain:

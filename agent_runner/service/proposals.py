@@ -36,7 +36,8 @@ from agent_runner.service.endings import (
     refused_for,
     run_ending,
 )
-from agent_runner.service.jobs import JobRequest, Progress, explain, read_events, wait
+from agent_runner.service.evidence import explain, read_events
+from agent_runner.service.jobs import JobRequest, Progress, wait
 from agent_runner.service.runs import (
     RunSpec,
     execute,
@@ -265,12 +266,11 @@ class Proposal:
             ended,
             records,
             worktree=self._paths.worktree,
-            template=self.idea.template,
+            editable=self.idea.template.editable,
             limits=request.limits,
             results_problem=read_results(out_dir, not_before_ns=None).problem
             if writes_results
             else None,
-            free_memory=models.available_memory(),
         )
         if failure is None:
             return None

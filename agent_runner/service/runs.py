@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_runner import models
 from agent_runner.failures import clean_output
 from agent_runner.paths import JobPaths, read_json, read_text, write_atomic, write_json
 from agent_runner.records import (
@@ -24,7 +23,8 @@ from agent_runner.records import (
     Sandbox,
 )
 from agent_runner.results import check_results, compare, flat_metrics, read_results
-from agent_runner.service.jobs import JobRequest, Progress, explain, read_events, wait
+from agent_runner.service.evidence import explain, read_events
+from agent_runner.service.jobs import JobRequest, Progress, wait
 from agent_runner.service.workspace import Workspace
 
 # Signals by which a program ends itself; every other one was sent to it.
@@ -86,10 +86,9 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         ended,
         spec.records,
         worktree=spec.worktree,
-        template=template,
+        editable=template.editable,
         limits=template.limits,
         results_problem=results.problem,
-        free_memory=models.available_memory(),
     )
     info = results.info if failure is None else None
     metrics = flat_metrics(info) if info is not None else {}

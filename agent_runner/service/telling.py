@@ -5,6 +5,7 @@ Every message says what happened, why, what to do next, and whether it cost a ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from agent_runner.history import fence_output
@@ -13,6 +14,7 @@ from agent_runner.records import (
     Failure,
     Finding,
     Idea,
+    Location,
     ModelUse,
     Outcome,
     Problem,
@@ -21,6 +23,7 @@ from agent_runner.records import (
 
 _MAX_FILE_CHARACTERS = 120_000
 _MAX_METRICS = 40
+_MAX_VALUES = 8
 
 _FORM = """\
 Name the file on a line of its own, then give one block per change; SEARCH must be a copy of whole lines
@@ -197,6 +200,7 @@ def _failure_text(failure: Failure) -> str:
         where = place.file + (f":{place.line}" if place.line else "")
         inside = f" in {place.function}" if place.function else ""
         lines.append(f"Where: {where}{inside}" + (f"\n    {place.code}" if place.code else ""))
+        lines += _value_lines(place)
     if failure.phase:
         lines.append(f"Phase: {failure.phase}")
     for cause in failure.cause_chain[1:]:
@@ -204,6 +208,16 @@ def _failure_text(failure: Failure) -> str:
     if failure.remedy:
         lines.append(f"What to do: {failure.remedy}")
     return "\n".join(lines)
+
+
+def _value_lines(place: Location) -> list[str]:
+    """What the variables were there: those that the line itself mentions, else all that are known."""
+    words = set(re.findall(r"\w+", place.code or ""))
+    mentioned = [
+        name for name in place.locals if name.rpartition(".")[2] in words and name != "self"
+    ]
+    shown = (mentioned or list(place.locals))[:_MAX_VALUES]
+    return ["With:", *(f"    {name} = {place.locals[name]}" for name in shown)] if shown else []
 
 
 def _problem_line(problem: Problem) -> str:

@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hook_program import Program
 from shim_jobs import ShimJob
 
 from agent_runner.execution import supervisor
 from agent_runner.execution.environment import HOOK
-
-
-class Program:
-    """A file `experiment.py` and what becomes of it with the hook and without."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.record = folder / "record"
-        self.record.mkdir()
-        self.file = folder / "experiment.py"
-
-    def run(
-        self, code: str, *, hook: bool = True, path: tuple[Path, ...] = (), **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        self.file.write_text(code)
-        environment = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1", **env}
-        if hook:
-            environment["AGENT_RUNNER_RECORD_DIR"] = str(self.record)
-        folders = ((HOOK,) if hook else ()) + path
-        environment["PYTHONPATH"] = os.pathsep.join(map(str, folders))
-        return subprocess.run(
-            [sys.executable, "experiment.py"],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    @property
-    def written(self) -> list[str]:
-        return sorted(path.name for path in self.record.iterdir())
-
-    @property
-    def exception(self) -> dict[str, Any]:
-        return json.loads((self.record / "exception.json").read_text())  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -102,8 +63,14 @@ def test_a_plain_exception(program: Program) -> None:
     assert (raised["type"], raised["module"]) == ("KeyError", "builtins")
     assert (raised["message"], raised["relation"]) == ("'loss'", "raised")
     assert raised["frames"] == [
-        {"file": file, "line": 4, "function": "<module>", "code": "train({})"},
-        {"file": file, "line": 2, "function": "train", "code": "return x['loss']"},
+        {"file": file, "line": 4, "function": "<module>", "code": "train({})", "locals": {}},
+        {
+            "file": file,
+            "line": 2,
+            "function": "train",
+            "code": "return x['loss']",
+            "locals": {"x": "dict of 0"},
+        },
     ]
 
 

@@ -19,7 +19,7 @@ from importlib.machinery import PathFinder
 TYPE_CHECKING = False  # as in typing, which is slow to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import CodeType, ModuleType, TracebackType
+    from types import CodeType, FrameType, ModuleType, TracebackType
     from typing import Any
 
 _MAX_CHAIN = 20
@@ -28,6 +28,8 @@ _MAX_INNER_FRAMES = 150
 _MAX_MESSAGE = 64 * 1024
 _MAX_SOURCE = 4 * 1024 * 1024
 _MAX_LINE = 500
+_MAX_SUMMARIES = 8  # the variables of so many frames, the innermost
+_LIBRARIES = ("site-packages", "dist-packages")
 
 _MAIN_PID = "AGENT_RUNNER_MAIN_PID"
 # The supervisor's request for the stacks of all threads; equal to supervisor.STACK_DUMP_SIGNAL.
@@ -50,16 +52,27 @@ class _Recorder:
     def record(self, error: BaseException) -> None:
         """Write down what ends the calling thread."""
         try:
-            self._write(_to_json(self._describe(error)))
+            if not self._is_main():
+                # Reading tensors could hang in a forked worker, whose thread pool stayed with its parent.
+                self._write(_to_json(self._describe(error, _summary(read_values=False))))
+                return
+            self._write(_to_json(self._describe(error, None)))
+            if isinstance(error, KeyboardInterrupt):
+                return  # imports made now may have the interpreter exit with 1 instead of by the signal
+            # Again, with the variables: should that crash or hang, the exception is on disk already.
+            self._write(_to_json(self._describe(error, _summary(read_values=True))))
         except Exception:  # of whatever kind, it must not take the place of the program's own
             return
+
+    def _is_main(self) -> bool:
+        return str(os.getpid()) == self.main_pid and get_ident() == self.main_thread
 
     def _write(self, text: str) -> None:
         path = os.path.join(self.folder, "exception.json")
         aside = f"{path}.{os.getpid()}.{get_ident()}"
         with open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
-        if str(os.getpid()) == self.main_pid and get_ident() == self.main_thread:
+        if self._is_main():
             os.replace(aside, path)
             return
         try:
@@ -67,34 +80,49 @@ class _Recorder:
         finally:
             os.unlink(aside)
 
-    def _describe(self, error: BaseException) -> dict[str, Any]:
+    def _describe(self, error: BaseException, summary: Any) -> dict[str, Any]:
         chain = list(_chain(error))
         broken = next((e for e, _ in chain if isinstance(e, SyntaxError)), None)
         return {
             "schema_version": 1,
             "pid": os.getpid(),
             "thread": _thread_name(),
-            "chain": [self._raised(e, relation) for e, relation in chain],
+            "chain": [self._raised(e, relation, summary) for e, relation in chain],
             "syntax_error": None if broken is None else self._syntax_error(broken),
         }
 
-    def _raised(self, error: BaseException, relation: str) -> dict[str, Any]:
+    def _raised(self, error: BaseException, relation: str, summary: Any) -> dict[str, Any]:
+        places = _places(error.__traceback__)
+        own = [frame for frame, _ in places if self._is_own(frame.f_code)][-_MAX_SUMMARIES:]
         return {
             "type": type(error).__qualname__,
             "module": type(error).__module__,
             "message": _message(error),
             "relation": relation,
-            "frames": [self._frame(*place) for place in _places(error.__traceback__)],
+            "frames": [
+                self._frame(frame, line, summary if frame in own else None)
+                for frame, line in places
+            ],
         }
 
-    def _frame(self, code: CodeType, line: int) -> dict[str, Any]:
-        file = self._absolute(code.co_filename)
-        return {
+    def _frame(self, frame: FrameType, line: int, summary: Any) -> dict[str, Any]:
+        file = self._absolute(frame.f_code.co_filename)
+        code = _source_line(file, line)
+        described = {
             "file": file,
             "line": line,
-            "function": code.co_name,
-            "code": _source_line(file, line),
+            "function": frame.f_code.co_name,
+            "code": code,
         }
+        if summary is not None:
+            described["locals"] = summary.of(frame, code)
+        return described
+
+    def _is_own(self, code: CodeType) -> bool:
+        """Whether this is the program's own text: a file below the folder it was started in, of no library."""
+        file = self._absolute(code.co_filename)
+        own = file.startswith(self.start_directory.rstrip(os.sep) + os.sep)
+        return own and not any(f"{os.sep}{name}{os.sep}" in file for name in _LIBRARIES)
 
     def _syntax_error(self, error: SyntaxError) -> dict[str, Any]:
         return {
@@ -106,6 +134,21 @@ class _Recorder:
 
     def _absolute(self, file: str) -> str:
         return file if file.startswith("<") else os.path.join(self.start_directory, file)
+
+
+def _summary(read_values: bool) -> Any:
+    """A `_frame_locals.Summary`, or None. Found by its path: the program may have changed sys.path."""
+    try:
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_frame_locals.py")
+        spec = spec_from_file_location("_frame_locals", path)
+        assert spec is not None and spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.Summary(read_values)
+    except Exception:  # without the variables, the exception is still told
+        return None
 
 
 def _thread_name() -> str:
@@ -128,11 +171,11 @@ def _chain(error: BaseException | None) -> Iterator[tuple[BaseException, str]]:
             error, relation = error.__context__, "context"
 
 
-def _places(traceback: TracebackType | None) -> list[tuple[CodeType, int]]:
-    """(code, line) of each frame, outermost first."""
+def _places(traceback: TracebackType | None) -> list[tuple[FrameType, int]]:
+    """(frame, line) of each frame, outermost first."""
     places = []
     while traceback is not None:
-        places.append((traceback.tb_frame.f_code, traceback.tb_lineno))
+        places.append((traceback.tb_frame, traceback.tb_lineno))
         traceback = traceback.tb_next
     if len(places) > _MAX_OUTER_FRAMES + _MAX_INNER_FRAMES:
         return places[:_MAX_OUTER_FRAMES] + places[-_MAX_INNER_FRAMES:]

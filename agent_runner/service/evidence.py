@@ -1,0 +1,137 @@
+"""Gathering what a job left in its record folder, as evidence for a diagnosis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent_runner.failures import Evidence, diagnose
+from agent_runner.models import available_memory
+from agent_runner.paths import JobPaths, read_json, read_text
+from agent_runner.records import Failure, JobExit, Limits, ModelUse, Problem
+
+_MAX_WARNINGS = 20
+
+
+@dataclass(frozen=True)
+class JobEvents:
+    """What the template's harness reported while it ran."""
+
+    phase: str | None = None
+    device: str | None = None
+    model: ModelUse | None = None
+    warnings: tuple[Problem, ...] = ()
+
+
+def gather(
+    ended: JobExit | None,
+    records: JobPaths,
+    *,
+    root: str,
+    editable: tuple[str, ...],
+    limits: Limits | None,
+    results_problem: Problem | None,
+    free_memory: int | None,
+) -> Evidence:
+    """Everything a job left behind.
+
+    root: the worktree as the job saw it.
+    free_memory: bytes of host memory that a job can have here.
+    """
+    events = read_events(records)
+    return Evidence(
+        exit=ended,
+        exception=_exception(records),
+        stdout=read_text(records.stdout),
+        stderr=read_text(records.stderr),
+        phase=events.phase,
+        root=root,
+        editable=editable,
+        results_problem=results_problem,
+        model=events.model,
+        device=events.device,
+        available_memory_bytes=free_memory,
+        limits=limits,
+        stack_dump=read_text(records.stacks),
+    )
+
+
+def explain(
+    ended: JobExit,
+    records: JobPaths,
+    *,
+    worktree: Path,
+    editable: tuple[str, ...],
+    limits: Limits,
+    results_problem: Problem | None,
+) -> Failure | None:
+    """Why a job that has just ended failed; None where it did not."""
+    return diagnose(
+        gather(
+            ended,
+            records,
+            root=str(worktree.absolute()),
+            editable=editable,
+            limits=limits,
+            results_problem=results_problem,
+            free_memory=available_memory(),
+        )
+    )
+
+
+def read_events(records: JobPaths) -> JobEvents:
+    """The last phase, device and model, and every warning, of `events.jsonl`.
+
+    The file is written by the experiment's own process, so nothing in it is believed beyond its shape.
+    """
+    phase = device = None
+    model: ModelUse | None = None
+    warnings: list[Problem] = []
+    for event in _lines(read_text(records.events)):
+        phase = _text(event.get("phase")) or phase
+        device = _text(event.get("device")) or device
+        used = event.get("model")
+        if isinstance(used, dict):
+            model = _model_use(used) or model
+        warning = event.get("warning")
+        if isinstance(warning, dict) and len(warnings) < _MAX_WARNINGS:
+            warnings.append(
+                Problem(
+                    kind=_text(warning.get("code")) or "warning",
+                    message=_text(warning.get("message")) or "",
+                    severity="warning",
+                )
+            )
+    return JobEvents(phase, device, model, tuple(warnings))
+
+
+def _exception(records: JobPaths) -> dict[str, Any] | None:
+    try:
+        record = read_json(records.exception)
+    except (ValueError, OSError, RecursionError):
+        return None  # written by the experiment's process: it may hold anything
+    return record if isinstance(record, dict) else None
+
+
+def _lines(text: str) -> Iterable[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _model_use(fields: Mapping[str, Any]) -> ModelUse | None:
+    requested, granted = _text(fields.get("requested")), _text(fields.get("granted"))
+    if requested is None or granted is None:
+        return None
+    return ModelUse(requested=requested, granted=granted, reason=_text(fields.get("reason")) or "")
+
+
+def _text(value: object) -> str | None:
+    return value[:500] if isinstance(value, str) and value else None
