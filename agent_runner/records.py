@@ -306,6 +306,15 @@ class JobExit(Record):
     message: str = ""
 
 
+class Explanation(Record):
+    """What `agent-runner explain` says of a run that is over, or of a saved log."""
+
+    source: str
+    exit: JobExit | None = None
+    failure: Failure | None = None
+    message: str
+
+
 class JobSpec(Record):
     """What the shim is told (`spec.json`): one process to start, its limits, and where to keep its records."""
 
@@ -315,4 +324,5 @@ class JobSpec(Record):
     cwd: str
     env: dict[str, str]
     record_dir: str
+    out_dir: str | None = None  # where its results are to be, for a command that writes any
     limits: Limits = Limits()

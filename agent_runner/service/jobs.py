@@ -57,6 +57,9 @@ class JobRunner:
             cwd=str(request.worktree.absolute()),
             env=environment,
             record_dir=str(folder),
+            out_dir=str(request.worktree.absolute() / request.out_dir)
+            if "{out_dir}" in request.command
+            else None,
             limits=request.limits,
         )
         return self._executor.start(spec)

@@ -91,7 +91,7 @@ def check_failure(step: str, failure: Failure, commit: str, budget: Budget) -> s
     """For a fault found before the run."""
     opening = f"Your edit was applied (commit {commit[:10]}), but {step} found a fault, so no run was started."
     closing = "Your edit is still in the file: send an edit that mends it."
-    return "\n\n".join([opening, _failure_text(failure), f"{closing}\n{budget_line(budget)}"])
+    return "\n\n".join([opening, failure_text(failure), f"{closing}\n{budget_line(budget)}"])
 
 
 def already_run(run: RunResult, budget: Budget) -> str:
@@ -131,10 +131,29 @@ def describe_run(run: RunResult) -> str:
     lines = [f"{name} {_outcome_words(run)} after {run.seconds:.1f} s (commit {run.commit[:10]})."]
     lines += _model_lines(run.model)
     if run.failure is not None:
-        lines += ["", _failure_text(run.failure)]
+        lines += ["", failure_text(run.failure)]
     if run.metrics:
         lines += ["", *_metric_lines(run)]
     lines += _finding_lines(run.findings)
+    return "\n".join(lines)
+
+
+def failure_text(failure: Failure) -> str:
+    """A failure in words: cause, place, values, what led to it, what to do."""
+    exception = f"{failure.exception_type}: " if failure.exception_type else ""
+    lines = [f"Cause ({failure.kind}): {exception}{failure.message}"]
+    if failure.location is not None:
+        place = failure.location
+        where = place.file + (f":{place.line}" if place.line else "")
+        inside = f" in {place.function}" if place.function else ""
+        lines.append(f"Where: {where}{inside}" + (f"\n    {place.code}" if place.code else ""))
+        lines += _value_lines(place)
+    if failure.phase:
+        lines.append(f"Phase: {failure.phase}")
+    for cause in failure.cause_chain[1:]:
+        lines.append(f"Because of: {cause.type}: {cause.message}")
+    if failure.remedy:
+        lines.append(f"What to do: {failure.remedy}")
     return "\n".join(lines)
 
 
@@ -190,24 +209,6 @@ def _model_lines(model: ModelUse | None) -> list[str]:
 def _finding_lines(findings: Sequence[Finding]) -> list[str]:
     lines = [f"{finding.severity:<4}  {finding.code}: {finding.message}" for finding in findings]
     return ["", "Findings:", *lines] if lines else []
-
-
-def _failure_text(failure: Failure) -> str:
-    exception = f"{failure.exception_type}: " if failure.exception_type else ""
-    lines = [f"Cause ({failure.kind}): {exception}{failure.message}"]
-    if failure.location is not None:
-        place = failure.location
-        where = place.file + (f":{place.line}" if place.line else "")
-        inside = f" in {place.function}" if place.function else ""
-        lines.append(f"Where: {where}{inside}" + (f"\n    {place.code}" if place.code else ""))
-        lines += _value_lines(place)
-    if failure.phase:
-        lines.append(f"Phase: {failure.phase}")
-    for cause in failure.cause_chain[1:]:
-        lines.append(f"Because of: {cause.type}: {cause.message}")
-    if failure.remedy:
-        lines.append(f"What to do: {failure.remedy}")
-    return "\n".join(lines)
 
 
 def _value_lines(place: Location) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the exception hook tells of variables: enough to see the fault, no secret, no code of the program run."""
+"""What the exception hook tells of variables: enough to see the fault, no secret; none of the program runs."""
 
 from __future__ import annotations
 

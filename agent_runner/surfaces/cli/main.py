@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_runner.surfaces.cli import chat, demo, doctor, edits
+from agent_runner.surfaces.cli import chat, demo, doctor, edits, explain
 from agent_runner.surfaces.cli.options import (
     HomeOption,
     IdeaArgument,
@@ -207,6 +207,7 @@ def _content(turn: dict[str, Any]) -> str:
 
 app.command("import-chat")(chat.import_chat)
 app.command("apply")(edits.apply)
+app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 
