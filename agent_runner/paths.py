@@ -104,6 +104,11 @@ class JobPaths:
         return self.folder / "stderr.log"
 
     @property
+    def turns(self) -> Path:
+        """In which order the two streams spoke."""
+        return self.folder / "turns.log"
+
+    @property
     def started(self) -> Path:
         return self.folder / "started.json"
 

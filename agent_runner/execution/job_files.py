@@ -14,6 +14,7 @@ LOCK = "lock"
 CANCEL = "cancel"
 STDOUT = "stdout.log"
 STDERR = "stderr.log"
+TURNS = "turns.log"  # in which order the two streams spoke: see `streams`
 STACKS = "faulthandler.log"
 EXCEPTION = "exception.json"
 EVENTS = "events.jsonl"

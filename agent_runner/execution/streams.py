@@ -1,8 +1,10 @@
-"""One output stream of a job on disk: its head as written, then its tail. Standard library only.
+"""The output streams of a job on disk: of each its head as written, then its tail. Standard library only.
 
 The head goes straight to the log, where people can follow it. What comes later goes to numbered segments
 beside it, of which the last two are kept; at the end they are joined. Everything needed for that is in the
 files' names, so that a log whose supervisor was killed is completed by whoever finds it.
+
+In which order the two streams spoke is kept beside them: a line `SECONDS NAME BYTES` for each turn.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import NamedTuple
 
 _SEGMENT_BYTES = 1024 * 1024  # at least, so that a small cap does not mean thousands of files
 _COPY_BYTES = 1024 * 1024
+_MAX_TURNS = 20_000  # of two streams that speak in turn; half a megabyte
 
 
 class LogSize(NamedTuple):
@@ -83,6 +86,39 @@ class CappedLog:
         assert self._file is not None
         while view:
             view = view[os.write(self._file, view) :]
+
+
+class TurnLog:
+    """Keeps which stream spoke when, and for how many bytes. What it cannot keep is left out, never raised."""
+
+    def __init__(self, path: str) -> None:
+        self._file: int | None = os.open(path, _WRITE | os.O_TRUNC, 0o600)
+        self._turns = 0
+        self._speaker: tuple[float, str] | None = None
+        self._bytes = 0
+
+    def add(self, seconds: float, name: str, size: int) -> None:
+        """Say that a stream spoke; `seconds` are since the start of the job."""
+        if self._speaker is not None and self._speaker[1] == name:
+            self._bytes += size
+            return
+        self._end_turn()
+        self._speaker, self._bytes = (seconds, name), size
+
+    def close(self) -> None:
+        """Write the last turn down."""
+        self._end_turn()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _end_turn(self) -> None:
+        if self._speaker is None or self._file is None or self._turns >= _MAX_TURNS:
+            return
+        self._turns += 1
+        seconds, name = self._speaker
+        with contextlib.suppress(OSError):
+            os.write(self._file, f"{seconds:.3f} {name} {self._bytes}\n".encode())
 
 
 def join(path: str, cap: int) -> LogSize:

@@ -18,7 +18,7 @@ from agent_runner.execution import job_files, process_tree, usage
 from agent_runner.execution.child import Child
 from agent_runner.execution.job_files import Spec
 from agent_runner.execution.limits import LimitWatch, Verdict, now
-from agent_runner.execution.streams import CappedLog, LogSize
+from agent_runner.execution.streams import CappedLog, LogSize, TurnLog
 
 GRACE_S = 5.0  # between SIGTERM and SIGKILL for a job that is ended
 LEFTOVER_GRACE_S = 1.0  # the same for what a job left running when it ended by itself
@@ -75,6 +75,7 @@ class Supervisor:
         """
         cap = max(0, self.spec.limits.output_bytes)
         out, err = (CappedLog(self._path(n), cap) for n in (job_files.STDOUT, job_files.STDERR))
+        self._turns = TurnLog(self._path(job_files.TURNS))
         self._child = Child(self.spec)
         self._logs = {self._child.stdout: out, self._child.stderr: err}
         self._open = [self._wake, *self._logs]
@@ -148,11 +149,16 @@ class Supervisor:
                 with contextlib.suppress(BlockingIOError):
                     os.read(descriptor, 4096)
             elif data := os.read(descriptor, _READ_BYTES):
-                self._logs[descriptor].write(data)
-                self._watch.last_output = now()
+                self._take(descriptor, data)
             else:
                 self._open.remove(descriptor)
         self._reap()
+
+    def _take(self, descriptor: int, data: bytes) -> None:
+        self._watch.last_output = now()
+        self._logs[descriptor].write(data)
+        name = "stdout" if descriptor == self._child.stdout else "stderr"
+        self._turns.add(self._watch.last_output - self._watch.started, name, len(data))
 
     def _reap(self) -> None:
         """Take leave of every child that has ended, also adopted ones.
@@ -239,6 +245,7 @@ class Supervisor:
 
     def exit_record(self) -> dict[str, Any]:
         """The fields of `JobExit`, and beside them whether the soft deadline was told, and the time."""
+        self._turns.close()
         sizes = [self._close(log) for log in self._logs.values()]
         verdict = self._verdict or Verdict("exited")
         if self._soft_deadline_sent:

@@ -30,7 +30,8 @@ _LONGEST_DELAY_S = 0.2
 _SHIM_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH")
 _JOB_FILES = (
     *(job_files.SPEC, job_files.STARTED, job_files.EXIT, job_files.CANCEL, job_files.SHIM_LOG),
-    *(job_files.STDOUT, job_files.STDERR, job_files.STACKS, job_files.EXCEPTION, job_files.EVENTS),
+    *(job_files.STDOUT, job_files.STDERR, job_files.TURNS, job_files.STACKS),
+    *(job_files.EXCEPTION, job_files.EVENTS),
 )
 
 

@@ -18,7 +18,8 @@ from agent_runner.records import (
     Stage,
 )
 from agent_runner.service import telling
-from agent_runner.service.runs import charge, shown_output
+from agent_runner.service.evidence import shown_output
+from agent_runner.service.runs import charge
 from agent_runner.service.workspace import Workspace
 
 

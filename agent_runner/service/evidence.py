@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_runner.failures import Evidence, diagnose
+from agent_runner.failures import Evidence, clean_output, diagnose, interleave
 from agent_runner.models import available_memory
 from agent_runner.paths import JobPaths, read_json, read_text
 from agent_runner.records import Failure, JobExit, Limits, ModelUse, Problem
@@ -57,6 +57,14 @@ def gather(
         limits=limits,
         stack_dump=read_text(records.stacks),
     )
+
+
+def shown_output(records: JobPaths) -> str:
+    """Both streams of a job in the order they spoke, as an agent may read them."""
+    stdout, stderr = (
+        path.read_bytes() if path.exists() else b"" for path in (records.stdout, records.stderr)
+    )
+    return clean_output(interleave(stdout, stderr, read_text(records.turns)))
 
 
 def explain(

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_runner.failures import clean_output
-from agent_runner.paths import JobPaths, read_json, read_text, write_atomic, write_json
+from agent_runner.paths import JobPaths, read_json, write_atomic, write_json
 from agent_runner.records import (
     Comparison,
     Finding,
@@ -152,12 +151,6 @@ def charge(run: RunResult) -> tuple[bool, str]:
     if run.failure is not None:
         return run.failure.charged, run.failure.charged_reason
     return False, f"run_{run.index} {run.outcome}"
-
-
-def shown_output(records: JobPaths) -> str:
-    """Both streams of a failed run as an agent may read them: stdout, then stderr, cleaned."""
-    streams = (("stdout", read_text(records.stdout)), ("stderr", read_text(records.stderr)))
-    return "\n".join(f"[{name}]\n{clean_output(text)}" for name, text in streams if text.strip())
 
 
 def grant_environment(grants: dict[str, ModelUse]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runner.execution import streams
-from agent_runner.execution.streams import CappedLog, join
+from agent_runner.execution.streams import CappedLog, TurnLog, join
 
 chunks = st.lists(st.binary(max_size=40), max_size=30)
 caps = st.integers(min_value=0, max_value=60)
@@ -85,3 +85,14 @@ def test_a_full_disk_drops_output_and_says_so() -> None:
     log.write(b"y" * 5)
     assert log.close() == (35, 35)
     assert log.error is not None and "space" in str(log.error)
+
+
+def test_turns_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_MAX_TURNS", 3)
+    log = TurnLog(str(tmp_path / "turns.log"))
+    for second in range(10):
+        log.add(float(second), ("stdout", "stderr")[second % 2], 5)
+    log.close()
+    assert (
+        tmp_path / "turns.log"
+    ).read_text() == "0.000 stdout 5\n1.000 stderr 5\n2.000 stdout 5\n"

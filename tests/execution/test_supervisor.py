@@ -330,6 +330,30 @@ def test_a_flood_of_output_is_bounded_and_its_ends_are_exact(job: ShimJob) -> No
     assert peak_kb < 64 * 1024
 
 
+def test_the_order_of_both_streams_is_kept(job: ShimJob) -> None:
+    code = (
+        "import os, select\n"
+        "def empty(pipe):  # once the shim has read what was said\n"
+        "    import fcntl, termios, struct\n"
+        "    while struct.unpack('i', fcntl.ioctl(pipe, termios.FIONREAD, b'    '))[0]: pass\n"
+        "for line in range(4):\n"
+        "    pipe = 1 + line % 2\n"
+        "    os.write(pipe, b'line %d\\n' % line); empty(pipe)\n"
+        "os.write(1, b'last'); empty(1); os.write(1, b' word\\n')\n"
+    )
+    job.run(code)
+    turns = [line.split() for line in (job.record / job_files.TURNS).read_text().splitlines()]
+    assert [(name, size) for _, name, size in turns] == [
+        ("stdout", "7"),
+        ("stderr", "7"),
+        ("stdout", "7"),
+        ("stderr", "7"),
+        ("stdout", "10"),
+    ]
+    times = [float(seconds) for seconds, _, _ in turns]
+    assert times == sorted(times)
+
+
 def test_a_forged_end_does_not_last(job: ShimJob) -> None:
     forged = job.record / job_files.EXIT
     ended = job.run(f"open({str(forged)!r}, 'w').write('{{}}'); raise SystemExit(3)")

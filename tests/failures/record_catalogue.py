@@ -34,6 +34,7 @@ KEPT = (
     "exit.json",
     "stdout.log",
     "stderr.log",
+    "turns.log",
     "exception.json",
     "events.jsonl",
     "faulthandler.log",
@@ -55,7 +56,7 @@ def main() -> int:
             print(f"{case.name}: not recorded, {', '.join(missing)} not installed")
             continue
         with tempfile.TemporaryDirectory(prefix="failure-") as scratch:
-            ended, problem = run(case, Path(scratch))
+            ended, problem, _ = run(case, Path(scratch))
             keep(case, Path(scratch), problem)
         wrong += report(case, ended)
     return min(wrong, 1)
@@ -67,7 +68,7 @@ def is_current(case: Case) -> bool:
     return made.exists() and json.loads(made.read_text())["program"] == case.digest()
 
 
-def run(case: Case, scratch: Path) -> tuple[JobExit, Problem | None]:
+def run(case: Case, scratch: Path) -> tuple[JobExit, Problem | None, JobPaths]:
     """Start the program under the runner's own shim, environment and hook, and wait for its end."""
     worktree, records = scratch / "worktree", JobPaths(scratch / "record")
     worktree.mkdir()
@@ -86,7 +87,7 @@ def run(case: Case, scratch: Path) -> tuple[JobExit, Problem | None]:
     )
     ended = runner.start(request, network=False).wait()
     assert ended is not None
-    return ended, read_results(worktree / "run_1", not_before_ns=None).problem
+    return ended, read_results(worktree / "run_1", not_before_ns=None).problem, records
 
 
 def keep(case: Case, scratch: Path, problem: Problem | None) -> None:
