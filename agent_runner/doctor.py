@@ -39,14 +39,18 @@ class Check(Record):
     remedy: str = ""
 
 
-def examine(interpreter: Path, home: Path) -> list[Check]:
-    """Look at this machine: our own needs, then those of the default template."""
+def examine(interpreter: Path, home: Path, linters: Mapping[str, str]) -> list[Check]:
+    """Look at this machine: our own needs, then those of the default template.
+
+    linters: for each linter why it cannot be used here, empty where it can.
+    """
     return [
         _python(sys.version_info[:2]),
         _git(),
         _sqlite(sqlite3.sqlite_version_info),
         _disk(home),
         _gpu(),
+        *(_linter(tool, why) for tool, why in linters.items()),
         *_experiment_side(interpreter),
     ]
 
@@ -101,6 +105,17 @@ def _gpu() -> Check:
     if not devices:
         return Check(name="gpu", status="ok", message="none: experiments run on the CPU")
     return Check(name="gpu", status="ok", message=f"{len(devices)} NVIDIA device(s)")
+
+
+def _linter(tool: str, why: str) -> Check:
+    if not why:
+        return Check(name=tool, status="ok", message="can be used")
+    return Check(
+        name=tool,
+        status="warn",
+        message=f"{why}; faults that it would see cost a preflight check, or a run",
+        remedy=f"{sys.executable} -m pip install {tool}",
+    )
 
 
 def _experiment_side(interpreter: Path) -> list[Check]:

@@ -159,6 +159,11 @@ class Repository:
         except GitError:
             return ""
 
+    def files(self, revision: str) -> list[str]:
+        """Paths of all files in a commit."""
+        listing = self._git("ls-tree", "-r", "-z", "--name-only", revision)
+        return [name for name in listing.split("\0") if name]
+
     def diff(self, old: str, new: str) -> str:
         """Unified diff between two commits; undecodable bytes are replaced."""
         return self._git("diff", "--no-ext-diff", "--no-textconv", old, new, keep_end=True)

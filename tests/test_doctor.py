@@ -7,6 +7,7 @@ import pytest
 
 from agent_runner.doctor import examine, judge_distributions
 
+LINTERS = {"ruff": "", "ty": "ty is not installed"}
 GOOD = {
     "torch": "2.13.0+cpu",
     "transformer-lens": "3.9.0",
@@ -64,13 +65,20 @@ def test_a_python_that_sae_bench_has_no_numpy_for_is_named() -> None:
 
 
 def test_this_machine_can_be_examined(tmp_path: Path) -> None:
-    checks = {check.name: check for check in examine(Path(sys.executable), tmp_path)}
+    checks = {check.name: check for check in examine(Path(sys.executable), tmp_path, LINTERS)}
     assert checks["python"].status == "ok"
     assert checks["git"].status == "ok"
     assert {"sqlite", "disk", "gpu", "sae extra"} <= set(checks)
 
 
+def test_a_linter_that_cannot_be_used_is_a_warning(tmp_path: Path) -> None:
+    checks = {check.name: check for check in examine(Path(sys.executable), tmp_path, LINTERS)}
+    assert checks["ruff"].status == "ok"
+    assert checks["ty"].status == "warn" and "ty is not installed" in checks["ty"].message
+    assert "pip install ty" in checks["ty"].remedy
+
+
 def test_an_interpreter_that_does_not_answer_is_said(tmp_path: Path) -> None:
-    checks = {check.name: check for check in examine(tmp_path / "python", tmp_path)}
+    checks = {check.name: check for check in examine(tmp_path / "python", tmp_path, LINTERS)}
     assert checks["interpreter"].status == "fail"
     assert "AGENT_RUNNER_PYTHON" in checks["interpreter"].remedy

@@ -68,6 +68,7 @@ _CHARGES: dict[str, tuple[bool, str]] = {
     "results_missing": (True, "the program ran to its end without results"),
     "results_invalid": (True, "the program ran to its end with results that cannot be used"),
     "results_stale": (True, "the program ran to its end without new results"),
+    "locked_files_changed": (True, "the program changed what it is measured with"),
     "unknown": (True, "the program ran and ended with an error"),
     # the world around it
     "gated_model": (False, _MODEL),

@@ -23,7 +23,10 @@ from agent_runner.failures.endings import (
 from agent_runner.failures.evidence import Evidence
 from agent_runner.failures.exceptions import explain_chain
 from agent_runner.failures.last_words import error_without_frames, silent_exit
+from agent_runner.failures.location import Places
+from agent_runner.failures.phases import phase_of
 from agent_runner.failures.raised import Chain, chain_from_record
+from agent_runner.failures.status import stacks
 from agent_runner.failures.tracebacks import ending_chain, expand
 from agent_runner.records import Failure, JobExit
 
@@ -60,8 +63,19 @@ def explain_log(
 
 
 def _in_phase(draft: Draft, evidence: Evidence) -> Draft:
-    """Add the phase to a draft without an exception (one with an exception knows better than a bar)."""
-    return draft if draft.chain else replace(draft, phase=evidence.reached_phase)
+    """Add the phase: as reported, else as the open calls show it, else as the last bar drawn does."""
+    if draft.phase:
+        return draft
+    if evidence.phase is None:
+        places = Places(evidence.root, evidence.editable)
+        told = [raised.frames for raised in draft.chain] or [stacks(evidence).frames]
+        for frames in told:
+            fitting = places.fitting(frames)
+            if phase := phase_of(frames, fitting):
+                return replace(draft, phase=phase)
+        if draft.chain:  # an exception knows better than a bar
+            return draft
+    return replace(draft, phase=evidence.reached_phase)
 
 
 def _of_log(evidence: Evidence) -> Draft:
@@ -129,16 +143,25 @@ def _ended_well(evidence: Evidence) -> Draft | None:
     if not chain:
         return problem
     cause = explain_chain(chain, evidence)
-    if problem.kind == "results_invalid":  # it did write them: the exception may have been harmless
+    if problem.kind in (
+        "results_invalid",
+        "locked_files_changed",
+    ):  # it did write them: the exception may have been harmless
         note = f"an exception was printed before: {cause.exception_type} at {where(cause.location)}"
         return replace(problem, evidence=(note, *problem.evidence))
+    thread = (evidence.exception or {}).get("thread")
+    aside = isinstance(thread, str) and thread != "MainThread"
+    hidden = (
+        f"It ended thread {thread!r} only: read its result in the main thread (`future.result()`, a queue), "
+        "which raises it there."
+        if aside
+        else "Let exceptions end the program: take out the `except` that hides this one."
+    )
     message = (
         f"{cause.exception_type}: {cause.message}\nThe program went on after this exception (caught, or in "
         f"a thread or child process) and ended with code 0. {problem.message}"
     )
-    remedy = (
-        f"{cause.remedy} Let exceptions end the program: take out the `except` that hides this one."
-    )
+    remedy = f"{cause.remedy} {hidden}"
     return replace(
         cause, kind="swallowed_exception", priced_as=cause.kind, message=message, remedy=remedy
     )

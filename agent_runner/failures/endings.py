@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent_runner.failures.draft import Draft, where
 from agent_runner.failures.evidence import MODEL_LOAD, Evidence
-from agent_runner.failures.last_words import machine_words
+from agent_runner.failures.last_words import caught_before_the_end, machine_words
+from agent_runner.failures.raised import HEADER
 from agent_runner.failures.status import (
     gib,
     in_phase,
+    is_waiting,
     last_signs,
     memory_allowed,
     stack_place,
+    stacks,
     status,
+    thread_signs,
 )
-from agent_runner.records import JobExit
+from agent_runner.records import JobExit, Location
 
 _FROM_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"})
 _CRASHES = frozenset({"SIGSEGV", "SIGBUS"})
@@ -27,6 +33,46 @@ _MEMORY_REMEDY_LOAD = (
 _MEMORY_REMEDY = (
     "Use less host memory{at}: smaller batches, no list that keeps every step's tensors, activations "
     "in half precision, fewer data-loader workers."
+)
+_TOO_SLOW = (
+    "If the line named waits for something or loops without an end, mend that. Otherwise make the run "
+    "shorter: fewer steps or a smaller dictionary, no Python loop over tokens or features where one "
+    "tensor operation does it, no `.item()` or print in the inner loop."
+)
+_SILENT = (
+    "Look for a loop that does not end or a wait (a lock, a queue, a download) at the line named. If "
+    "the work is only slow, print progress now and then."
+)
+_WAITING = (
+    "The line named waits for what does not come: a lock that is held, a queue that nobody fills or "
+    "empties, a worker that has ended or waits itself, an event that is set only later. Mend the order "
+    "of those, and give the wait a timeout."
+)
+_RESULTS_MISSING = (
+    "Write `final_info.json` into the folder given as --out_dir on every way out of the program; the "
+    "template's harness does so when `main` is left as it is. If the program has such a line and did "
+    "not reach it, look for an early return or an `except` that says nothing."
+)
+_RESULTS = ("results_missing", "results_stale", "locked_files_changed")
+_LOCKED = (
+    "Take out what writes to those files. What a run is measured with stays as the template has it; put what "
+    "the method needs into the files you may edit, and what it writes into the folder given as --out_dir."
+)
+_RESULTS_STALE = (
+    "Write the results anew in this run; do not read, copy or keep the `final_info.json` of an "
+    "earlier one."
+)
+_RESULTS_NOT_FINITE = (
+    "Make every metric a plain finite number. A NaN or an infinity comes from the training or the "
+    "metric itself, so mend it there; do not replace it by a constant."
+)
+_RESULTS_NOT_JSON = (
+    "Write `final_info.json` once, at the end, with `json.dump` inside `with open(...)`, so that it is "
+    "complete before the program ends; `os._exit` drops what is not yet written."
+)
+_RESULTS_INVALID = (
+    "Correct what is written to `final_info.json`: one JSON object (a dict, not its text), with every "
+    "metric a plain finite number."
 )
 
 
@@ -59,16 +105,16 @@ def stopped_by_limit(evidence: Evidence, end: JobExit) -> Draft | None:
 def timed_out(evidence: Evidence, end: JobExit) -> Draft | None:
     """Explain an end by the clock, with the line that was running where a stack dump tells it."""
     limits = evidence.limits
-    location = stack_place(evidence)
+    dump = stacks(evidence)
+    location = dump.place
     at = f" It was at {where(location)}." if location else ""
     phase = in_phase(evidence)
+    if evidence.ended_by == "SIGKILL":
+        at += " It did not end when it was asked to (SIGTERM), and was killed."
     if end.reason == "timeout":
         limit = f"its limit of {limits.time_s:g} s" if limits else "its time limit"
         message = f"The run was stopped{phase} after {end.seconds:.0f} s, at {limit}.{at}"
-        remedy = (
-            "Make the run shorter: fewer steps or a smaller dictionary, no Python loop over tokens or "
-            "features where one tensor operation does it, no `.item()` or print in the inner loop."
-        )
+        remedy = _WAITING if is_waiting(dump) else _TOO_SLOW
         kind = "timeout"
     elif end.reason == "no_output":
         quiet = (
@@ -77,10 +123,7 @@ def timed_out(evidence: Evidence, end: JobExit) -> Draft | None:
         message = (
             f"The run was stopped{phase} after {end.seconds:.0f} s: it printed nothing{quiet}.{at}"
         )
-        remedy = (
-            "Look for a loop that does not end or a wait (a lock, a queue, a download) at the line "
-            "named. If the work is only slow, print progress now and then."
-        )
+        remedy = _WAITING if is_waiting(dump) else _SILENT
         kind = "no_output_timeout"
     else:
         return None
@@ -89,7 +132,7 @@ def timed_out(evidence: Evidence, end: JobExit) -> Draft | None:
         message,
         remedy,
         location=location,
-        evidence=last_signs(evidence),
+        evidence=(*thread_signs(dump), *last_signs(evidence)),
     )
 
 
@@ -104,18 +147,13 @@ def by_signal(evidence: Evidence, end: JobExit) -> Draft | None:
     printed = machine_words(evidence) if name == "SIGABRT" else None
     if printed is not None:
         return printed
-    location = stack_place(evidence)
+    dump = stacks(evidence)
+    location = dump.place
     at = f" at {where(location)}" if location else ""
-    lines = last_signs(evidence)
+    lines = (*thread_signs(dump), *last_signs(evidence))
     if name in _CRASHES:
-        return Draft(
-            "segfault",
-            f"The interpreter crashed ({name}){at}: compiled code touched memory it does not own.",
-            "Look for wrong sizes or dtypes handed to compiled code (ctypes, `as_strided`, custom "
-            "kernels, very deep recursion) near the line named, and use plain torch operations.",
-            location=location,
-            evidence=lines,
-        )
+        crash = _stack_overflow if dump.is_recursion else _segfault
+        return replace(crash(name, location), location=location, evidence=lines)
     if name in _FROM_OUTSIDE:
         return Draft(
             "killed_by_signal",
@@ -137,30 +175,61 @@ def by_signal(evidence: Evidence, end: JobExit) -> Draft | None:
     )
 
 
+def _segfault(name: str, location: Location | None) -> Draft:
+    at = f" at {where(location)}" if location else ""
+    return Draft(
+        "segfault",
+        f"The interpreter crashed ({name}){at}: compiled code touched memory it does not own.",
+        "Look for wrong sizes or dtypes handed to compiled code (ctypes, `as_strided`, custom "
+        "kernels, very deep recursion) near the line named, and use plain torch operations.",
+    )
+
+
+def _stack_overflow(name: str, location: Location | None) -> Draft:
+    at = f" at {where(location)}" if location else ""
+    return Draft(
+        "recursion_error",
+        f"The interpreter crashed ({name}){at}: calls without an end ran over the stack.",
+        f"The calls through {where(location)} have no end: a property or `__getattr__` that reads "
+        "itself, functions that call each other, or a circle in the data. Give the recursion an end; "
+        "a higher `sys.setrecursionlimit` only turns the exception into this crash.",
+    )
+
+
 def bad_results(evidence: Evidence) -> Draft | None:
     """Explain a program that ended well and left no usable results; None when they are usable."""
     problem = evidence.results_problem
     if problem is None or problem.severity != "error":
         return None
-    remedies = {
-        "results_missing": "Write `final_info.json` into the folder given as --out_dir on every way out "
-        "of the program; the template's harness does so when `main` is left as it is.",
-        "results_stale": "Write the results anew in this run: do not read, copy or keep an earlier "
-        "run's `final_info.json`.",
-    }
-    invalid = (
-        "Correct what is written to `final_info.json`: every metric a plain finite number. A NaN comes "
-        "from the training or the metric itself, so mend it there; do not replace it by a constant."
-    )
-    kind = (
-        problem.kind if problem.kind in ("results_missing", "results_stale") else "results_invalid"
-    )
+    kind = problem.kind if problem.kind in _RESULTS else "results_invalid"
+    message = problem.message or f"The results cannot be used ({problem.kind})."
+    caught = _caught(evidence) if kind in ("results_missing", "results_stale") else None
+    if caught is not None:
+        return replace(caught, message=f"{caught.message}\n{message}")
     return Draft(
         kind,
-        problem.message or f"The results cannot be used ({problem.kind}).",
-        remedies.get(kind, invalid),
+        message,
+        _results_remedy(kind, problem.message),
         evidence=last_signs(evidence),
     )
+
+
+def _caught(evidence: Evidence) -> Draft | None:
+    """Return the exception that the program only printed a line of; one with a traceback speaks for itself."""
+    told = evidence.exception or HEADER in evidence.clean_stderr + evidence.clean_stdout
+    return None if told else caught_before_the_end(evidence)
+
+
+def _results_remedy(kind: str, message: str) -> str:
+    if kind == "results_missing":
+        return _RESULTS_MISSING
+    if kind == "results_stale":
+        return _RESULTS_STALE
+    if kind == "locked_files_changed":
+        return _LOCKED
+    if "is not a finite number" in message:
+        return _RESULTS_NOT_FINITE
+    return _RESULTS_NOT_JSON if "it is not JSON" in message else _RESULTS_INVALID
 
 
 def lost(evidence: Evidence) -> Draft:
@@ -224,5 +293,8 @@ def _too_much(evidence: Evidence, end: JobExit) -> Draft:
         limit = f" of {limits.disk_mb} MB" if limits and limits.disk_mb else ""
         kind, message = "disk_limit", f"The run wrote more to disk than its limit{limit}"
         remedy = "Save fewer or smaller files: no checkpoint per step, no raw activations."
-    message += f"{in_phase(evidence)}. {end.message}".rstrip()
-    return Draft(kind, message, remedy, evidence=last_signs(evidence))
+    location = stack_place(evidence)
+    at = f" It was at {where(location)}." if location else ""
+    found = f" {end.message}." if end.message else ""
+    message += f"{in_phase(evidence)}.{found}{at}"
+    return Draft(kind, message, remedy, location=location, evidence=last_signs(evidence))

@@ -49,9 +49,11 @@ class Evidence:
 
     @cached_property
     def reached_phase(self) -> str | None:
-        """The phase the job reported, else `model load` where the last bar drawn is a model's."""
+        """The phase the job reported, else `model load` where the stack or the last bar is a model's."""
         if self.phase is not None:
             return shorten(clean_output(self.phase), 60)
+        if _LOADING.search(bounded(self.stack_dump)):
+            return MODEL_LOAD
         for text in (self.clean_stderr, self.clean_stdout):
             if _ends_in_model_load(text):
                 return MODEL_LOAD
@@ -76,6 +78,15 @@ class Evidence:
 
 
 MODEL_LOAD = "model load"
+LOADERS = (
+    "from_pretrained",
+    "from_pretrained_no_processing",
+    "load_model",
+    "get_pretrained_state_dict",
+)
+_LOADING = re.compile(
+    rf"^ {{2,4}}File [^\n]{{1,4000}} in (?:{'|'.join(LOADERS)})\r?$", re.MULTILINE
+)
 
 _DEVICE = re.compile(r"(?i)\busing device:?[ \t]{0,10}(cpu|mps|cuda(?::\d{1,3})?)\b")
 _MODEL_BARS = ("loading checkpoint shards", "loading weights", "downloading shards")

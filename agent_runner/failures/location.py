@@ -16,6 +16,7 @@ _LIBRARY = re.compile(r"(?<![^/])(?:site-packages|dist-packages|lib/python3(?:\.
 _DUMP_THREAD = re.compile(r"^(?P<current>Current thread|Thread) 0x[0-9a-fA-F]{1,32}")
 _DUMP_FRAME = re.compile(r'^ {0,4}File "([^"\n]{1,4000})", line (\d{1,9}) in (.{1,200})$')
 _CODE_LIMIT = 300
+_DEEP = 90  # frames; faulthandler prints the innermost 100 of a thread
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,13 @@ def deepest(frames: Iterable[Frame], places: Places) -> Frame | None:
 
 
 def origin(decisive: Raised, chain: Chain) -> Raised:
-    """Return where an exception of a chain began: itself, or the same one inside the worker that sent it."""
+    """Return where an exception of a chain began.
+
+    That is itself, the same one inside the worker that sent it, or what the interpreter itself turned
+    into it (StopIteration in a generator).
+    """
     at = chain.index(decisive) if decisive in chain else 0
-    inner = [item for item in chain[at + 1 :] if _same(item, decisive) and item.frames]
+    inner = [item for item in chain[at + 1 :] if _became(item, decisive) and item.frames]
     return inner[-1] if inner else decisive
 
 
@@ -116,21 +121,51 @@ def to_location(frame: Frame, places: Places) -> Location:
     )
 
 
-def locate_in_dump(dump: str, places: Places) -> Location | None:
-    """Return the deepest frame of a faulthandler dump (innermost first, no code lines).
+@dataclass(frozen=True)
+class StackDump:
+    """Where the threads of a process were.
 
-    The thread that crashed speaks first; else the one that runs the agent's file, the main one before
-    others.
+    place: the line to look at, of the thread that crashed; else of the one that runs the agent's file,
+        the main one before others.
+    innermost: the frame in which that thread stood, where that is another.
+    others: the lines of the agent's files that other threads had reached.
+    is_recursion: that thread's stack is full of the same few frames.
+    frames: that stack, outermost first.
     """
+
+    place: Location | None = None
+    innermost: Location | None = None
+    others: tuple[Location, ...] = ()
+    is_recursion: bool = False
+    frames: tuple[Frame, ...] = ()
+
+
+def read_dump(dump: str, places: Places) -> StackDump:
+    """Return what a faulthandler dump (frames innermost first, no code lines) says."""
     stacks = [tuple(reversed(stack)) for stack in _stacks(dump)]
+    if not stacks:
+        return StackDump()
     places = places.fitting(frame for stack in stacks for frame in stack)
+    chosen = _telling(stacks, places)
+    frame = deepest(chosen, places)
+    reached = (deepest(stack, places) for stack in stacks if stack is not chosen)
+    others = dict.fromkeys(at for at in reached if at and places.is_editable(at.file))
+    return StackDump(
+        to_location(frame, places) if frame else None,
+        to_location(chosen[-1], places) if chosen[-1] is not frame else None,
+        tuple(to_location(at, places) for at in others),
+        len(chosen) >= _DEEP and len(set(chosen)) <= len(chosen) // 4,
+        chosen,
+    )
+
+
+def _telling(stacks: list[tuple[Frame, ...]], places: Places) -> tuple[Frame, ...]:
     for wanted in (places.is_editable, lambda file: places.relative(file) is not None):
         for stack in stacks:
             frame = deepest(stack, places)
             if frame is not None and wanted(frame.file):
-                return to_location(frame, places)
-    frame = deepest(stacks[0], places) if stacks else None
-    return to_location(frame, places) if frame else None
+                return stack
+    return stacks[0]
 
 
 def _stacks(dump: str) -> list[list[Frame]]:
@@ -149,5 +184,6 @@ def _stacks(dump: str) -> list[list[Frame]]:
     return [stack for _, stack in real]
 
 
-def _same(inner: Raised, outer: Raised) -> bool:
-    return inner.name == outer.name and inner.message.strip() == outer.message.strip()
+def _became(inner: Raised, outer: Raised) -> bool:
+    turned = inner.relation == "cause" and outer.message.endswith(f" raised {inner.name}")
+    return turned or (inner.name == outer.name and inner.message.strip() == outer.message.strip())

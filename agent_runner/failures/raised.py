@@ -46,8 +46,9 @@ class Raised:
 
     @property
     def is_interrupt(self) -> bool:
-        """Whether this is how a program is stopped, not how it fails."""
-        return self.name in ("KeyboardInterrupt", "SystemExit")
+        """Whether this is how a program is stopped, not how it fails: the program did not raise it itself."""
+        own = bool(self.frames) and (self.frames[-1].code or "").startswith("raise ")
+        return self.name in ("KeyboardInterrupt", "SystemExit") and not own
 
     @property
     def is_syntax_error(self) -> bool:

@@ -7,7 +7,12 @@ from agent_runner.failures.rules import Rule, row
 _NAME = r"'(?P<name>[^'\n]{1,100})'"
 _NONE = (
     "Something is None at {where}: {code}. Find what should have set it: a function without "
-    "`return`, or an attribute that is only filled in later."
+    "`return`, an attribute that is only filled in later, or an earlier exception that kept it from "
+    "being set."
+)
+_BUILTIN = (
+    "list|tuple|dict|set|frozenset|str|bytes|bytearray|int|float|bool|complex|range|generator|map|zip|"
+    "filter|enumerate|function|method|builtin_function_or_method|dict_keys|dict_values|dict_items"
 )
 
 PYTHON: tuple[Rule, ...] = (
@@ -50,15 +55,24 @@ PYTHON: tuple[Rule, ...] = (
         "attribute_error",
         "AttributeError",
         (rf"module '(?P<owner>[^'\n]{{1,100}})' has no attribute {_NAME}",),
-        "The module {owner} has no `{name}` in the installed version. Use what it does have at {where}.",
+        "The module {owner} has no `{name}` in the installed version. Use what it does have at {where}. "
+        "If a file or folder called {owner} stands beside the experiment, it hides the library: rename "
+        "it.",
+    ),
+    row(
+        "attribute_error",
+        "AttributeError",
+        (rf"'(?P<owner>{_BUILTIN})' object has no attribute {_NAME}",),
+        "A plain Python {owner} has no `{name}`, and it cannot be given one, at {where}: {code}. Convert "
+        "it to the type that has it (a tensor, an array), or correct what made it a {owner}.",
     ),
     row(
         "attribute_error",
         "AttributeError",
         (rf"'(?P<owner>[^'\n]{{1,100}})' object has no attribute {_NAME}",),
         "`{name}` is read from a {owner} at {where} but never set on it. Set it in that class's "
-        "`__init__`, or read it from the object that holds it (a buffer of a module is read through "
-        "that module).",
+        "`__init__` (a method: define it there, or correct its name), or read it from the object that "
+        "holds it (a buffer of a module is read through that module).",
     ),
     row(
         "attribute_error",
@@ -71,7 +85,8 @@ PYTHON: tuple[Rule, ...] = (
         "ModuleNotFoundError ImportError",
         (r"is not a package", r"partially initialized module", r"relative import"),
         "A file beside the experiment hides the library of the same name, or two files import each "
-        "other. Rename the file, or move the import at {where}.",
+        "other. Rename the file, or move the import that closes the circle into the function that needs "
+        "it; it is reached from {where}.",
     ),
     row(
         "import_error",
@@ -93,6 +108,19 @@ PYTHON: tuple[Rule, ...] = (
         (r"pip install", r"requires the [^\n]{1,80} library", r"not installed"),
         "A package that {where} needs is not installed, and packages cannot be added to a run. Do "
         "without it.",
+    ),
+    row(
+        "import_error",
+        "ImportError",
+        # A path that is no library's: the module is a file of the worktree.
+        (
+            rf"cannot import name {_NAME} from '(?P<owner>[^'\n]{{1,100}})' \("
+            r"(?![^)\n]{0,400}(?:site-packages|dist-packages|lib/python3))(?:[^)\n]{0,400}[/\\])?"
+            r"(?P<file>[^/\\)\n]{1,100}\.py)\)",
+        ),
+        "`{name}` is not in the file {file} beside the experiment. If the library `{owner}` is meant at "
+        "{where}, the file hides it from every import: Rename the file. Otherwise import a name that the "
+        "file has.",
     ),
     row(
         "import_error",
@@ -133,8 +161,31 @@ PYTHON: tuple[Rule, ...] = (
         "type_error",
         "TypeError",
         (r"is not JSON serializable",),
-        "A result at {where} is not plain data. Turn tensors and arrays into numbers with `.item()`, "
-        "`float()` or `.tolist()` before they are written.",
+        "A result at {where} is not plain data. Before they are written, turn tensors and arrays into "
+        "numbers with `.item()`, `float()` or `.tolist()`, sets into sorted lists, paths and objects "
+        "into text or dicts.",
+    ),
+    row(
+        "type_error",
+        "TypeError",
+        (
+            r"Can't instantiate abstract class (?P<owner>\w{1,100}) with(?:out an implementation for)? "
+            r"abstract methods? (?P<name>[^\n]{1,200})",
+        ),
+        "The base class of {owner} asks for {name}, which {owner} does not define (under that name). "
+        "Define it there.",
+    ),
+    row(
+        "type_error",
+        "",
+        (
+            r"Can't pickle (?:local object )?(?P<name>\S[^\n]{0,150})",
+            r"cannot pickle (?P<name2>[^\n]{1,150}) object",
+            r"Can't get (?:local )?attribute (?P<name3>[^\n]{1,150}) on <module",
+        ),
+        "{name} cannot be handed to another process or saved, as {where} does. Functions and classes "
+        "must stand at the top level of a file (no lambda, none inside a function); locks, generators "
+        "and open files are made by the worker itself.",
     ),
     row(
         "type_error",
@@ -150,11 +201,81 @@ PYTHON: tuple[Rule, ...] = (
         "the tensor has more or fewer dimensions than expected.",
     ),
     row(
+        "value_error",
+        "ValueError",
+        (r"mutable default [^\n]{1,100} for field (?P<name>\w{1,100}) is not allowed",),
+        "All objects of the dataclass at {where} would share the default of `{name}`. Write it as "
+        "`field(default_factory=lambda: [...])`, or use a tuple.",
+    ),
+    row(
+        "value_error",
+        "UnicodeDecodeError",
+        (),
+        "What is read at {where} is not text in that encoding. Give `open` or `read_text` the true one "
+        '(`encoding="latin-1"`), or `errors="replace"`; read binary files with mode `rb`.',
+    ),
+    row(
+        "runtime_error",
+        "RuntimeError",
+        (r"(?:generator|coroutine) raised Stop(?:Async)?Iteration",),
+        "The data ran out inside a generator, at {where}: {code}. Give `next()` a default and return "
+        "when it comes, or start the data anew; fewer steps also need fewer data.",
+    ),
+    row(
+        "runtime_error",
+        "RuntimeError",
+        (r"before the\s{1,40}current process has finished its bootstrapping phase",),
+        "A spawned worker imports the program anew and reaches {where} again. Put everything that is not "
+        'a definition under `if __name__ == "__main__":`.',
+    ),
+    row(
+        "runtime_error",
+        "RuntimeError",
+        (r"(?:dictionary changed size|dictionary keys changed|Set changed size) during iteration",),
+        "What is walked at {where} is changed inside the loop: {code}. Walk a copy of it: `list(...)`.",
+    ),
+    row(
+        "killed_by_signal",
+        "CalledProcessError",
+        (r"died with <Signals\.(?P<name>SIG\w{1,20})",),
+        "The command started at {where} was ended by {name}. SIGKILL is mostly the kernel's, for memory: "
+        "give the command less work at once; another signal is the command's own crash.",
+    ),
+    row(
+        "os_error",
+        "EOFError",
+        (r"EOF when reading a line",),
+        "Nobody can answer at a keyboard: there is none in a run, so nobody will. Take out the `input()` "
+        "at {where} and decide in the program.",
+    ),
+    row(
+        "uncaught_exception",
+        "BdbQuit",
+        (),
+        "A debugger was started and nobody can use it in a run. Take out the `breakpoint()` (or "
+        "`pdb.set_trace()`) before {where}, and print what you want to know.",
+    ),
+    row(
+        "os_error",
+        "TimeoutError Empty Full",
+        (r"^$",),
+        "The program's own limit for the wait at {where} ran out: {code}. Find why what it waits for is "
+        "late or never comes (a worker that is slow or has ended), or wait longer.",
+    ),
+    row(
+        "permission_denied",
+        "PermissionError",
+        (r"^\[Errno 13\] Permission denied$",),
+        "No path is named, so {where} does not ask for a file by name: {code}. A file opened for reading "
+        "is used for writing there (`mmap` maps for both unless it is given `access=mmap.ACCESS_READ`), "
+        "or a port or a device is not allowed.",
+    ),
+    row(
         "recursion_error",
         "RecursionError",
         (),
-        "{where} calls itself without end (a property that reads itself, `__getattr__` on a missing "
-        "attribute). Give the recursion an end.",
+        "The calls through {where} have no end: a property that reads itself, `__getattr__` on a missing "
+        "attribute, functions that call each other, or a circle in the data. Give the recursion an end.",
     ),
     row(
         "zero_division",
@@ -222,7 +343,7 @@ BY_TYPE: tuple[Rule, ...] = (
         "FileNotFoundError NotADirectoryError",
         (),
         "The file at {where} does not exist in the run. Read only files of the template or those the "
-        "run itself has written.",
+        "run itself has written, under the name they were written with.",
     ),
     row(
         "permission_denied",
@@ -242,7 +363,8 @@ BY_TYPE: tuple[Rule, ...] = (
         "subprocess_failed",
         "CalledProcessError TimeoutExpired",
         (),
-        "The command started at {where} failed. Do the work in Python, or mend the command.",
+        "The command started at {where} failed; what it printed says why. Mend that, or do the work in "
+        "Python. Where its output is captured, print the exception's `stdout` and `stderr`.",
     ),
     row(
         "killed_by_signal",
@@ -255,6 +377,13 @@ BY_TYPE: tuple[Rule, ...] = (
         "OSError IOError EnvironmentError TimeoutError EOFError BrokenPipeError ConnectionResetError",
         (),
         "The operating system refused an operation at {where}: {code}. Read the message and mend its cause.",
+    ),
+    row(
+        "uncaught_exception",
+        "StopIteration StopAsyncIteration",
+        (),
+        "The data ran out at {where}: {code}. Give `next()` a default, start the data anew when it ends, "
+        "or take fewer steps.",
     ),
     row(
         "runtime_error",

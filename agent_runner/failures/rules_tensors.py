@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from agent_runner.failures.rules import Rule, row
+from agent_runner.failures.rules_objects import NOT_FINITE, OBJECTS
 
 _SHAPE = (
-    "The shapes do not fit at {where}: {code}. Print the shapes there and make them agree. If the "
-    "code is also called with leading dimensions (batch, sequence, features), flatten them first: "
-    "`x.reshape(-1, x.shape[-1])`."
+    "The shapes do not fit at {where}: {code}. Compare the shapes of the tensors on that line and "
+    "make them agree. If the code is also called with leading dimensions (batch, sequence, "
+    "features), flatten them first: `x.reshape(-1, x.shape[-1])`."
 )
 _SCALAR = (
     "At {where} a tensor of many elements stands where one number is needed. Reduce it first "
@@ -17,10 +18,28 @@ _DTYPE = (
     "Two dtypes or devices meet at {where}: {code}. Bring both to one with `.to(x)` or "
     "`.to(dtype=x.dtype, device=x.device)`; evaluation may run in another dtype than training."
 )
-_INDEX = "An index at {where} lies outside the tensor or list: {code}. Check its range and length."
+_INDEX = (
+    "An index at {where} lies outside the tensor or list: {code}. Check its range and length. In an embedding "
+    "it is a token id beyond the vocabulary, or a position beyond the model's context."
+)
+_WHOLE = (
+    "Indices and class labels at {where} must be whole numbers: {code}. Convert them with `.long()` "
+    "there, and look for what made them floats."
+)
+_JOINED = (
+    "The parts put together at {where} differ in size: {code}. Pad or cut them to one size, keep them "
+    "in a list, or join them along another dimension. Samples of a data loader that differ in length "
+    "are padded in its `collate_fn`."
+)
 _IN_PLACE = (
-    "A tensor that backward still needs is changed in place near {where}. Write a new tensor "
-    "instead (`x = x + y`), and keep running statistics under `torch.no_grad()` with `.detach()`."
+    "A tensor that the backward pass of {where} needs was changed in place after it was used: look "
+    "there and in the forward pass for `x[...] =`, `+=` and methods that end in `_`. Write a new "
+    "tensor instead (`x = x + y`, `torch.where`), and keep running statistics under "
+    "`torch.no_grad()` with `.detach()`."
+)
+_LEAF = (
+    "A trainable parameter is changed in place at {where}: {code}. Do it inside "
+    "`with torch.no_grad():`, after the optimizer's step."
 )
 
 _DTYPE_ROWS: tuple[Rule, ...] = (
@@ -48,19 +67,80 @@ _DTYPE_ROWS: tuple[Rule, ...] = (
         "dtype_or_device_mismatch",
         "",
         (
+            r"[Oo]nly Tensors of floating point",
+            r"a leaf Variable that requires grad must be of floating point",
+        ),
+        "Only floating-point tensors can be learned: at {where} make it one (`.float()`, "
+        "`dtype=torch.float32`), or keep what is not learned with `register_buffer`.",
+    ),
+    row(
+        "dtype_or_device_mismatch",
+        "",
+        (r"Cannot copy out of meta tensor", r"[Tt]ensor on device meta"),
+        "The tensors at {where} were made on the meta device and hold no numbers. Build the module "
+        "on a real device, or give it memory with `module.to_empty(device=...)` and then initialise "
+        "or load all its weights.",
+    ),
+    row(
+        "dtype_or_device_mismatch",
+        "",
+        (r"(?:on|to be on) the same device", r"should be on the same device"),
+        "Tensors on different devices meet at {where}: {code}. Make new ones where the others are "
+        "(`device=x.device`); what belongs to a module moves with it only as an `nn.Parameter` or "
+        "through `register_buffer`.",
+    ),
+    row(
+        "gpu_fault",
+        "",
+        (
+            r"NVIDIA driver on your system is too old",
+            r"CUDA unknown error",
+            r"CUDA initialization: ",
+        ),
+        "The GPU cannot be used with the driver of this machine, whatever the method does: an operator "
+        "has to look at it. Then the same proposal can be sent again.",
+    ),
+    row(
+        "dtype_or_device_mismatch",
+        "",
+        (
+            r"expected target dtype to be Long",
+            r"expected scalar type Long but found",
+            r"scalar types?: Long, Int",
+            r"tensors used as indices must be",
+            r"not implemented for '(?:Float|Double)'",
+        ),
+        _WHOLE,
+    ),
+    row(
+        "type_error",
+        "IndexError TypeError",
+        (r"only integers, slices", r"only integer (?:tensors|scalar arrays) "),
+        "The index at {where} is no whole number: {code}. A division gives a float: use `//` or "
+        "`int(...)`, and keep it below the length.",
+    ),
+    row(
+        "dtype_or_device_mismatch",
+        "",
+        (
+            r"not implemented for '(?:Half|BFloat16|Complex\w{1,10})'",
+            r"not implemented for '(?:Long|Int|Short|Byte|Char|Bool)'",
+            r"must be either float or double dtype",
+        ),
+        "The operation at {where} does not exist for this dtype: {code}. Convert with `.float()` "
+        "before it, and back with `.to(x.dtype)` after it. Evaluation may run in another dtype than "
+        "training.",
+    ),
+    row(
+        "dtype_or_device_mismatch",
+        "",
+        (
             r"[Ee]xpected [^\n]{1,80}\b(?:dtypes?|scalar types?|device)\b",
             r"have (?:the )?same dtype",
-            r"(?:on|to be on) the same device",
-            r"not implemented for '(?:Half|BFloat16|Float|Double|Complex\w{1,10})'",
-            r"not implemented for '(?:Long|Int|Short|Byte|Char|Bool)'",
             r"result type \w{1,30} can't be cast to the desired output type",
             r"Input type \(\S{1,60}\) and (?:weight|bias) type \(\S{1,60}\) should be the same",
             r"source and destination dtypes match",
             r"[Ff]ound dtype \w{1,30} but expected",
-            r"tensors used as indices must be",
-            r"only Tensors of floating point",
-            r"must be either float or double dtype",
-            r"Cannot copy out of meta tensor",
         ),
         _DTYPE,
     ),
@@ -74,6 +154,61 @@ _DTYPE_ROWS: tuple[Rule, ...] = (
 
 _SHAPE_ROWS: tuple[Rule, ...] = (
     row(
+        "state_dict_mismatch",
+        "",
+        (r"(?:Missing|Unexpected) key\(s\) in state_dict",),
+        "The checkpoint and the module at {where} have different parameters or buffers. Give them "
+        "the same names, or save and load with the same class.",
+    ),
+    row(
+        "shape_mismatch",
+        "",
+        (r"copying a param with shape",),
+        "The checkpoint loaded at {where} was saved by a module of other sizes. Build the module "
+        "with the sizes it was saved with (save them in it), or do not load it.",
+    ),
+    row(
+        "shape_mismatch",
+        "",
+        (
+            r"Sizes of tensors must match except",
+            r"stack expects each tensor to be equal size",
+            r"Trying to resize storage that is not resizable",
+            r"all the input array",
+            r"all input arrays must have the same shape",
+            r"inhomogeneous shape",
+            r"expected sequence of length \d{1,20} at dim",
+            r"each element in list of batch should be of equal size",
+        ),
+        _JOINED,
+    ),
+    row(
+        "shape_mismatch",
+        "",
+        (
+            r"shape '\[[^\]\n]{0,100}\]' is invalid for input of size",
+            r"cannot reshape (?:array|tensor)",
+        ),
+        "The number of elements at {where} does not fit the shape that is asked for: {code}. Take "
+        "sizes from `x.shape` instead of fixed numbers. If a last, shorter batch is the cause, drop "
+        "it (`drop_last=True`) or use a group size that divides every batch.",
+    ),
+    row(
+        "shape_mismatch",
+        "",
+        (r"doesn't match the broadcast shape",),
+        "What is written in place at {where} has more dimensions than the tensor that is changed: "
+        "{code}. If that keeps a statistic per feature, average over all leading dimensions, for "
+        "batches and sequences alike: `x.reshape(-1, x.shape[-1]).mean(dim=0)`.",
+    ),
+    row(
+        "shape_mismatch",
+        "",
+        (r"inconsistent numbers of samples",),
+        "Features and labels at {where} differ in number: {code}. Find what drops or repeats some of "
+        "them (a last short batch, a filter, another split) and do the same to both.",
+    ),
+    row(
         "shape_mismatch",
         "",
         (
@@ -81,34 +216,27 @@ _SHAPE_ROWS: tuple[Rule, ...] = (
             r"(?:must|should) be (?:a |an )?(?:matrix|vector|[1-5]-?D\b)",
             r"[1-5]D tensors? expected",
             r"Expected [1-5]D array, got",
-            r"doesn't match the broadcast shape",
             r"The size of tensor a \(\d{1,20}\) must match the size of tensor b",
             r"The expanded size of the tensor",
-            r"shape '\[[^\]\n]{0,100}\]' is invalid for input of size",
             r"view size is not compatible",
-            r"Sizes of tensors must match except",
-            r"stack expects each tensor to be equal size",
             r"size mismatch, got",
-            r"copying a param with shape",
+            r"must have same reduction dim",
+            r"Given normalized_shape=",
             r"operands could not be broadcast together",
             r"could not broadcast input array",
             r"shapes \([\d, ]{1,60}\) and \([\d, ]{1,60}\) not aligned",
             r"mismatch in its core dimension",
-            r"cannot reshape (?:array|tensor)",
-            r"all the input array",
             r"einsum\(\): ",
             r"Expected size for first two dimensions",
             r"Expected input batch_size",
             r"Given groups=\d{1,9}, weight of size",
             r"number of dimensions in the tensor input does not match",
-            r"expected sequence of length \d{1,20} at dim",
             r"The shape of the mask",
             r"shape mismatch",
             r"Mismatch in shape",
             r"too many indices for (?:tensor|array)",
             r"Number of indices \(\d{1,20}\) should be equal",
             r"Dimension out of range",
-            r"inhomogeneous shape",
         ),
         _SHAPE,
     ),
@@ -140,12 +268,17 @@ _GRADIENT_ROWS: tuple[Rule, ...] = (
     row(
         "autograd_error",
         "",
+        (r"modified by an inplace operation",),
+        _IN_PLACE,
+    ),
+    row(
+        "autograd_error",
+        "",
         (
-            r"modified by an inplace operation",
             r"leaf Variable that requires grad is being used in an in-place operation",
             r"a view of a leaf Variable",
         ),
-        _IN_PLACE,
+        _LEAF,
     ),
     row(
         "autograd_error",
@@ -157,9 +290,24 @@ _GRADIENT_ROWS: tuple[Rule, ...] = (
     row(
         "autograd_error",
         "",
-        (r"does not require grad and does not have a grad_fn", r"optimizer got an empty parameter"),
+        (r"does not require grad and does not have a grad_fn",),
         "No trainable parameter takes part in the loss at {where}. Look for a `.detach()`, "
-        "`.item()`, NumPy call or `no_grad` between the parameters and the loss.",
+        "`.item()`, `torch.tensor(...)`, NumPy call or `no_grad` between the parameters and the loss.",
+    ),
+    row(
+        "autograd_error",
+        "",
+        (r"optimizer got an empty parameter",),
+        "The optimizer made at {where} is given no trainable parameter. Keep layers in "
+        "`nn.ModuleList` or `nn.ModuleDict` (a plain list hides them) and learned tensors in "
+        "`nn.Parameter`; a generator such as `model.parameters()` can be read only once.",
+    ),
+    row(
+        "value_error",
+        "",
+        (r"Tried to step \d{1,20} times",),
+        "The learning-rate schedule at {where} is stepped more often than it was made for. Count its "
+        "`total_steps` as it is called: batches of an epoch (the last short one too) times epochs.",
     ),
 )
 
@@ -167,9 +315,16 @@ _FINITE_ROWS: tuple[Rule, ...] = (
     row(
         "non_finite_loss",
         "",
+        (r"Function '(?P<name>\w{1,100})' returned nan values",),
+        "The gradient of {where} is NaN, in {name}: {code}. So it is with a square root or a norm at "
+        "zero, the log of zero, a division by zero, and 0 times infinity, also in the branch that "
+        "`torch.where` does not take. Add a small epsilon inside (`(x + 1e-8).sqrt()`) or clamp.",
+    ),
+    row(
+        "non_finite_loss",
+        "",
         (
             r"contains? (?:NaN|infinity|inf\b)",
-            r"returned nan values",
             r"(?i:\b(?:loss|gradient|grad|norm|activation|weight|parameter)s?\b[^\n]{0,40}"
             r"\b(?:is|are|became|was|has|contains?)\b[^\n]{0,20}"
             r"\b(?:nan|inf|infinite|non-?finite|not finite)\b)",
@@ -179,9 +334,7 @@ _FINITE_ROWS: tuple[Rule, ...] = (
             r"array must not contain infs or NaNs",
             r"cannot convert float (?:NaN|infinity) to integer",
         ),
-        "A number became NaN or infinite before {where}. Look for a division by something that can "
-        "be zero, a log or square root of a number that can be <= 0, or too high a learning rate; "
-        "add a small epsilon or clamp, and check `torch.isfinite(loss)` each step.",
+        NOT_FINITE,
     ),
     row(
         "non_finite_loss",
@@ -195,13 +348,12 @@ _FINITE_ROWS: tuple[Rule, ...] = (
         (),
         "The matrix at {where} cannot be inverted or decomposed. Add a small multiple of the identity.",
     ),
-    row(
-        "state_dict_mismatch",
-        "",
-        (r"(?:Missing|Unexpected) key\(s\) in state_dict",),
-        "The checkpoint and the module at {where} have different parameters or buffers. Give them "
-        "the same names, or save and load with the same class.",
-    ),
 )
 
-TENSORS: tuple[Rule, ...] = (*_DTYPE_ROWS, *_SHAPE_ROWS, *_GRADIENT_ROWS, *_FINITE_ROWS)
+TENSORS: tuple[Rule, ...] = (
+    *_DTYPE_ROWS,
+    *_SHAPE_ROWS,
+    *_GRADIENT_ROWS,
+    *_FINITE_ROWS,
+    *OBJECTS,
+)

@@ -1,21 +1,10 @@
-"""Rows of the catalogue about what lies outside the program: models, data, network, memory, disk."""
+"""Rows of the catalogue about what lies outside the program: what it loads, memory, disk, the GPU itself."""
 
 from __future__ import annotations
 
 from agent_runner.failures.rules import Rule, row
+from agent_runner.failures.rules_hub import HUB
 
-_MODEL = (
-    "Nothing about the method is wrong: ask for a model that this machine has. The template's own "
-    "models, and what may stand in for {name}, are listed in its template.toml."
-)
-_DATA = (
-    "The data cannot be had here, whatever the method does. Keep the dataset names of the template "
-    "and use the data it has prepared; take out a download that was added at {where}."
-)
-_NETWORK = (
-    "The run cannot reach the network. Use what the template has prepared (models, activations, "
-    "data) and take out any download that was added at {where}."
-)
 _GPU_MEMORY = (
     "The GPU has too little memory left for {where}. Lower the batch size, the dictionary size or "
     "what is kept for backward (detach what is only logged), and free tensors no longer needed."
@@ -31,110 +20,6 @@ _DISK = (
 _DISK_LIMIT = (
     "The run wrote more than it may. Save fewer or smaller files at {where}: no checkpoint per step, "
     "no raw activations, only what the results need."
-)
-
-_DATASET_ROWS: tuple[Rule, ...] = (
-    row(
-        "dataset_unavailable",
-        "DatasetNotFoundError DataFilesNotFoundError DatasetGenerationError "
-        "DatasetsError MissingSplitError",
-        (),
-        _DATA,
-    ),
-    row(
-        "dataset_unavailable",
-        "",
-        (
-            r"Dataset '?(?P<name>[^'\s]{1,120})'? (?:doesn't exist on the Hub|is a gated dataset)",
-            r"Couldn't reach '(?P<name2>[^']{1,120})' on the Hub",
-            r"Couldn't reach the Hugging Face Hub for dataset",
-            r"Couldn't find (?:a dataset script|any data file|file at)",
-            r"Dataset \S{1,120} is not cached",
-            r"/datasets/\S{1,200}\s{0,3}(?:is forbidden|not found)",
-        ),
-        _DATA,
-    ),
-)
-
-_MODEL_ROWS: tuple[Rule, ...] = (
-    row("gated_model", "GatedRepoError", (), _MODEL),
-    row(
-        "gated_model",
-        "",
-        (
-            r"You are trying to access a gated repo[^\n]{0,20}(?:\n[^\n]{0,80}"
-            r"huggingface\.co/(?P<name>[\w.-]{1,96}/[\w.-]{1,96}[\w-]))?",
-            r"Cannot access gated repo",
-            r"Access to model (?P<name2>\S{1,120}) is restricted",
-        ),
-        _MODEL,
-    ),
-    row(
-        "model_not_found",
-        "RepositoryNotFoundError RevisionNotFoundError HFValidationError",
-        (),
-        "There is no such model. Check the name (the program may have added a suffix such as `-it` "
-        "to it) and use one of the template's models.",
-    ),
-    row(
-        "model_not_found",
-        "",
-        (
-            r"(?P<name>[^\s'\"]{1,120}) not found\.? Valid (?:official )?model names",
-            r"(?P<name2>[^\s'\"]{1,120}) is not a local folder and is not a valid model identifier",
-            r"Can't load (?:tokenizer|the configuration|the model|config|image processor|feature extractor)"
-            r"\b[^\n]{0,20} for '(?P<name3>[^']{1,120})'",
-            r"Can't load the configuration of '(?P<name4>[^']{1,120})'",
-            r"Repository Not Found for url",
-            r"Repo id must be in the form",
-            r"Repo id must use alphanumeric",
-            r"does not appear to have a file named",
-        ),
-        "The model {name} is not known here. Check the name (the program may have added a suffix "
-        "such as `-it` to it) and use one of the template's models.",
-    ),
-)
-
-_NETWORK_ROWS: tuple[Rule, ...] = (
-    row(
-        "network_unavailable",
-        "LocalEntryNotFoundError OfflineModeIsEnabled ProxyError ConnectTimeout gaierror "
-        "NewConnectionError NameResolutionError SSLError",
-        (),
-        _NETWORK,
-    ),
-    row(
-        "network_unavailable",
-        "",
-        (
-            r"We couldn't connect to '",
-            r"offline mode is enabled",
-            r"outgoing traffic has been disabled",
-            r"Max retries exceeded with url",
-            r"Name or service not known",
-            r"nodename nor servname provided",
-            r"Temporary failure in name resolution",
-            r"Network is unreachable",
-            r"No route to host",
-            r"Tunnel connection failed",
-            r"CERTIFICATE_VERIFY_FAILED",
-            r"\b(?:429|50[0234]) (?:Client|Server) Error",
-        ),
-        _NETWORK,
-    ),
-    # After the proxies' own 403 above: what is left of these codes is the model hub's refusal.
-    row(
-        "gated_model",
-        "HTTPError HfHubHTTPError HTTPStatusError OSError EnvironmentError",
-        (r"\b40[13] Client Error", r"Client error '40[13]"),
-        _MODEL,
-    ),
-    row(
-        "model_not_found",
-        "HTTPError HfHubHTTPError HTTPStatusError RemoteEntryNotFoundError EntryNotFoundError",
-        (r"\b404 Client Error", r"Client error '404"),
-        "What was asked for at {where} does not exist under that name. Check the name.",
-    ),
 )
 
 _MACHINE_ROWS: tuple[Rule, ...] = (
@@ -250,4 +135,4 @@ _MACHINE_ROWS: tuple[Rule, ...] = (
     ),
 )
 
-WORLD: tuple[Rule, ...] = (*_DATASET_ROWS, *_MODEL_ROWS, *_NETWORK_ROWS, *_MACHINE_ROWS)
+WORLD: tuple[Rule, ...] = (*HUB, *_MACHINE_ROWS)

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from agent_runner.failures.draft import where
 from agent_runner.failures.evidence import Evidence
-from agent_runner.failures.location import Places, locate_in_dump
+from agent_runner.failures.location import Places, StackDump, read_dump
 from agent_runner.failures.text import last_lines
 from agent_runner.records import Location
 
 _GIB = 2**30
+_THREADS_SHOWN = 3
+# Where the standard library waits: for another thread, a process, a queue or the network.
+_WAITS = (
+    "/threading.py",
+    "/queue.py",
+    "/selectors.py",
+    "/subprocess.py",
+    "/socket.py",
+    "/ssl.py",
+    "/concurrent/futures/_base.py",
+    "/multiprocessing/connection.py",
+    "/multiprocessing/popen_fork.py",
+    "/multiprocessing/queues.py",
+    "/multiprocessing/synchronize.py",
+)
 
 
 def gib(size: float) -> str:
@@ -32,11 +48,27 @@ def in_phase(evidence: Evidence) -> str:
 
 
 def stack_place(evidence: Evidence) -> Location | None:
-    """Return the line that a stack dump names: the shim's own, or one the interpreter printed."""
+    """Return the line that a stack dump names."""
+    return stacks(evidence).place
+
+
+def stacks(evidence: Evidence) -> StackDump:
+    """Return what the stack dump says: the shim's own, or one the interpreter printed."""
     places = Places(evidence.root, evidence.editable)
-    return locate_in_dump(evidence.stack_dump, places) or locate_in_dump(
-        evidence.clean_stderr, places
-    )
+    own = read_dump(evidence.stack_dump, places)
+    return own if own.place else read_dump(evidence.clean_stderr, places)
+
+
+def is_waiting(dump: StackDump) -> bool:
+    """Say whether the program stood in a wait of the standard library when it was ended."""
+    return dump.innermost is not None and dump.innermost.file.endswith(_WAITS)
+
+
+def thread_signs(dump: StackDump) -> tuple[str, ...]:
+    """Return where the threads stood: the innermost frame of the one named, and the lines of others."""
+    innermost = (f"it stood in {where(dump.innermost)}",) if dump.innermost else ()
+    others = (f"another thread was at {where(place)}" for place in dump.others[:_THREADS_SHOWN])
+    return (*innermost, *others)
 
 
 def memory_allowed(evidence: Evidence) -> int | None:

@@ -7,6 +7,7 @@ off, and a header printed behind an unfinished progress bar. One pass over the l
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,7 @@ _NOT_MESSAGE = re.compile(
     r"^(?:Exception ignored |Exception in thread |Process \S{1,60}:$|\d{4}-\d\d-\d\d[ T]"
     r"|\[?(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|\[rank\d|wandb: )"
 )
+_CHILD_FAILED = "CalledProcessError"
 _MAX_BLOCKS = 2000
 _MAX_INTERLEAVED = 5
 
@@ -80,17 +82,40 @@ def ending_chain(text: str) -> Chain:
     """
     if 'File "' not in text:
         return ()
-    found = [item for item in _link(_Reader().read(text)) if not item.ignored]
+    found = _events(text)
     failures = [item for item in found if not item.chain[0].is_interrupt]
     main = [item for item in failures if not item.side]
     for candidates in (main, failures, found):
         if candidates:
-            return tuple(candidates[-1].chain[:MAX_CHAIN])
+            chain = candidates[-1].chain
+            child = _of_child(chain[-1], found) if chain[-1].name == _CHILD_FAILED else ()
+            return (*chain, *child)[:MAX_CHAIN]
     return ()
 
 
+def _events(text: str) -> list[_Found]:
+    return [item for item in _link(_Reader().read(text)) if not item.ignored]
+
+
+def without_ignored(text: str) -> str:
+    """Return cleaned output without the exceptions that the interpreter printed and went on from."""
+    kept: list[str] = []
+    ignoring = False
+    for line in text.split("\n"):
+        if line.startswith("Exception ignored "):
+            ignoring = True
+        elif ignoring and not line.startswith((" ", HEADER)):
+            ignoring = line in _LINKS or not line  # the line that names the exception is the last
+        elif not ignoring:
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def expand(chain: Chain, stderr: str) -> Chain:
-    """Add to a recorded chain what its record cannot hold: embedded tracebacks, members of a group."""
+    """Add to a recorded chain what its record cannot hold.
+
+    That is embedded tracebacks, members of a group, and what a program that it started had printed.
+    """
     expanded: list[Raised] = []
     for raised in chain:
         expanded.extend(_embedded(raised))
@@ -98,7 +123,23 @@ def expand(chain: Chain, stderr: str) -> Chain:
         printed = ending_chain(stderr)
         if printed and printed[0].name == expanded[0].name:
             expanded.extend(printed[1:])
+    if expanded and expanded[-1].name == _CHILD_FAILED:
+        expanded.extend(_of_child(expanded[-1], _events(stderr)))
     return tuple(expanded[:MAX_CHAIN])
+
+
+def _of_child(failed: Raised, found: list[_Found]) -> Chain:
+    """Return what a child process printed before its parent raised CalledProcessError over it.
+
+    That is the traceback before the parent's, where it runs through a file that the command names.
+    """
+    ours = [i for i, item in enumerate(found) if item.chain[0].name == _CHILD_FAILED]
+    child = found[ours[-1] - 1].chain if ours and ours[-1] > 0 else []
+    frames = child[0].frames if child else ()
+    names = {posixpath.basename(frame.file) for frame in frames} - {""}
+    if not any(name in failed.message for name in names):
+        return ()
+    return (replace(child[0], relation="cause"), *child[1:])
 
 
 def _embedded(raised: Raised) -> list[Raised]:

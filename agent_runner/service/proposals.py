@@ -201,13 +201,35 @@ class Proposal:
     def _validate(self) -> Ending | None:
         self.progress("validate", "")
         texts = {name: read_text(self._paths.worktree / name) for name in self._editable}
-        problems = check_static(texts)
+        # Beside the template and not the edit before: an edit stays applied, and so do its faults.
+        base = {name: self._repository.show(self.idea.base_commit, name) for name in texts}
+        found = check_static(
+            texts,
+            base=base,
+            modules=self._locked_modules(),
+            worktree=self._paths.worktree,
+            interpreter=self.workspace.jobs.interpreter,
+        )
         for name, text in texts.items():
             if name.endswith(".py"):
-                problems += check_contract(name, self._repository.show(self.parent, name), text)
-        if problems:
-            return refused_for(tuple(problems), "a fault was found before the run")
-        return None
+                found += check_contract(name, base[name], text)
+        errors = tuple(problem for problem in found if problem.severity == "error")
+        self.warnings += [problem for problem in found if problem.severity == "warning"]
+        if not errors:
+            return None
+        told = (*errors, *self.warnings)
+        return Ending(
+            Stage.VALIDATE,
+            "a fault was found before the run",
+            lambda budget: telling.found_faults(told, self.commit, budget),
+            errors,
+        )
+
+    def _locked_modules(self) -> dict[str, str]:
+        """The Python files that the edited ones may import."""
+        names = self._repository.files(self.commit)
+        python = [name for name in names if name.endswith(".py") and name not in self._editable]
+        return {name: read_text(self._paths.worktree / name) for name in python}
 
     def _has_model(self) -> Ending | None:
         template = self.idea.template

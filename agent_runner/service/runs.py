@@ -17,6 +17,7 @@ from agent_runner.records import (
     JobExit,
     ModelUse,
     Outcome,
+    Problem,
     ResourceUse,
     RunResult,
     Sandbox,
@@ -87,7 +88,7 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         worktree=spec.worktree,
         editable=template.editable,
         limits=template.limits,
-        results_problem=results.problem,
+        results_problem=_tampering(workspace, spec.idea) or results.problem,
     )
     info = results.info if failure is None else None
     metrics = flat_metrics(info) if info is not None else {}
@@ -126,6 +127,19 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         write_atomic(spec.records.final_info, json.dumps(info, indent=2).encode() + b"\n")
     write_json(spec.records.result, result)
     return result
+
+
+def _tampering(workspace: Workspace, idea: Idea) -> Problem | None:
+    """Results cannot be trusted when the run itself has rewritten what it was measured with."""
+    editable = idea.template.editable
+    changed = [n for n in workspace.repository.changed_files(idea.id) if n not in editable]
+    if not changed:
+        return None
+    return Problem(
+        kind="locked_files_changed",
+        message="while it ran, the experiment changed locked files, which decide what is measured: "
+        f"{', '.join(changed[:10])}. They are put back before the next run",
+    )
 
 
 def outcome_of(ended: JobExit, *, failed: bool) -> Outcome:

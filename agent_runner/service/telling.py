@@ -87,6 +87,14 @@ def refusal(problems: Sequence[Problem], budget: Budget) -> str:
     return "\n".join([*lines, "", budget_line(budget)])
 
 
+def found_faults(problems: Sequence[Problem], commit: str, budget: Budget) -> str:
+    """For an edit whose faults were seen without running it: errors, then warnings beside them."""
+    opening = f"Your edit was applied (commit {commit[:10]}), but the code would fail, so no run was started:"
+    lines = [f"- {_problem_line(problem)}" for problem in problems]
+    closing = "Your edit is still in the file: send an edit that mends it."
+    return "\n\n".join([opening, "\n".join(lines), f"{closing}\n{budget_line(budget)}"])
+
+
 def check_failure(step: str, failure: Failure, commit: str, budget: Budget) -> str:
     """For a fault found before the run."""
     opening = f"Your edit was applied (commit {commit[:10]}), but {step} found a fault, so no run was started."
@@ -150,8 +158,7 @@ def failure_text(failure: Failure) -> str:
         lines += _value_lines(place)
     if failure.phase:
         lines.append(f"Phase: {failure.phase}")
-    for cause in failure.cause_chain[1:]:
-        lines.append(f"Because of: {cause.type}: {cause.message}")
+    lines += _chain_lines(failure)
     if failure.remedy:
         lines.append(f"What to do: {failure.remedy}")
     return "\n".join(lines)
@@ -209,6 +216,20 @@ def _model_lines(model: ModelUse | None) -> list[str]:
 def _finding_lines(findings: Sequence[Finding]) -> list[str]:
     lines = [f"{finding.severity:<4}  {finding.code}: {finding.message}" for finding in findings]
     return ["", "Findings:", *lines] if lines else []
+
+
+def _chain_lines(failure: Failure) -> list[str]:
+    """The other exceptions of the chain: those that the deciding one led to, and those that led to it."""
+    chain = failure.cause_chain
+    decisive = [
+        at
+        for at, cause in enumerate(chain)
+        if cause.type == failure.exception_type and cause.message[:80] == failure.message[:80]
+    ]
+    at = decisive[0] if decisive else 0
+    after = [f"Which led to: {cause.type}: {cause.message}" for cause in reversed(chain[:at])]
+    before = [f"Because of: {cause.type}: {cause.message}" for cause in chain[at + 1 :]]
+    return after + before
 
 
 def _value_lines(place: Location) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_runner.failures import Evidence
-from agent_runner.paths import JobPaths
+from agent_runner.paths import JobPaths, read_text
 from agent_runner.records import JobExit, Limits, Problem
 from agent_runner.service.evidence import gather
 
@@ -101,10 +101,7 @@ class Case:
 
     def log(self) -> str:
         """Both streams as one saved log."""
-        return "\n".join(
-            path.read_bytes().decode("utf-8", "replace")
-            for path in (self.record.stdout, self.record.stderr)
-        )
+        return "\n".join(map(read_text, (self.record.stdout, self.record.stderr)))
 
 
 def load(folder: Path = CATALOGUE) -> list[Case]:

@@ -125,10 +125,11 @@ def imaginary(data: bytes, scratch: Path) -> bytes:
         sys.prefix: "/venv",
         sys.base_prefix: "/usr",
         hook: "/agent_runner",
-        socket.gethostname(): "machine",
     }
     for path in sorted(known, key=len, reverse=True):
         data = data.replace(path.encode(), known[path].encode())
+    name = rb"\b" + re.escape(socket.gethostname()).encode() + rb"\b"
+    data = re.sub(name, b"machine", data)
     scratches = re.escape(tempfile.gettempdir()).encode() + rb"/agent_runner-\w+"
     return re.sub(scratches, b"/tmp/agent_runner-scratch", data)
 

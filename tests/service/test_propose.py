@@ -169,11 +169,17 @@ def test_files_that_are_locked_cannot_be_edited_or_smuggled(
     assert kinds(runner.propose(idea.id, reply)) == ["path_forbidden"]
     # a run that rewrites a locked file is undone before the next run
     line = '    print("loss", loss)'
-    runner.propose(idea.id, edit(line, '    open("data.py", "w").write("VALUES = [0]")\n' + line))
+    planted = '    open("data.py", "w").write("VALUES = [0]")\n' + line
+    forged = runner.propose(idea.id, edit(line, planted))
+    assert forged.run is not None and forged.run.failure is not None
+    assert forged.run.failure.kind == "locked_files_changed" and forged.budget.charged is True
+    assert "data.py" in forged.message
     data = home / "worktrees" / idea.id / "data.py"
     assert data.read_text() == "VALUES = [0]"
     (data.parent / "json.py").write_text("raise SystemExit('planted')\n")
-    observation = runner.propose(idea.id, edit(RATE, "        self.rate = 0.7"))
+    observation = runner.propose(
+        idea.id, edit(planted, line) + edit(RATE, "        self.rate = 0.7")
+    )
     assert "files_restored" in kinds(observation)
     assert observation.run is not None and observation.run.outcome is Outcome.SUCCEEDED
     kept = Path(observation.links["records"] or "") / "strays" / "json.py"

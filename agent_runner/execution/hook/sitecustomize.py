@@ -48,10 +48,14 @@ class _Recorder:
         # Told to the Python programs that this one starts, by its environment.
         self.main_pid = os.environ.setdefault(_MAIN_PID, str(os.getpid()))
         self.main_thread = get_ident()
+        # A program that has used up its file handles fails with that: the record of it needs one.
+        self._reserve = [os.open(os.devnull, os.O_RDONLY)]
 
     def record(self, error: BaseException) -> None:
         """Write down what ends the calling thread."""
         try:
+            while self._reserve:
+                os.close(self._reserve.pop())
             if not self._is_main():
                 # Reading tensors could hang in a forked worker, whose thread pool stayed with its parent.
                 self._write(_to_json(self._describe(error, _summary(read_values=False))))

@@ -20,12 +20,17 @@ def doctor(
     strict: Annotated[bool, typer.Option(help="Warnings are failures, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at Python, git, SQLite, disk, GPU and the experiment's packages."""
+    """Look at Python, git, SQLite, disk, GPU, the linters and the experiment's packages."""
     from agent_runner.doctor import examine
     from agent_runner.settings import Settings
+    from agent_runner.validation import linters
 
     settings = Settings()
-    checks = examine(settings.python, chosen_home(context, home) or settings.home)
+    checks = examine(
+        settings.python,
+        chosen_home(context, home) or settings.home,
+        {tool: linters.unavailable(tool) for tool in ("ruff", "ty")},
+    )
     if as_json:
         print_json({"checks": [check.model_dump() for check in checks]})
     else:
