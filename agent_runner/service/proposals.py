@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from agent_runner import models
 from agent_runner.edits import apply_to_directory
@@ -24,7 +25,7 @@ from agent_runner.records import (
     Stage,
     Step,
 )
-from agent_runner.results import is_degenerate, read_results
+from agent_runner.results import check_results, is_degenerate, read_results
 from agent_runner.service import telling
 from agent_runner.service.baselines import ensure_baseline
 from agent_runner.service.endings import (
@@ -283,20 +284,29 @@ class Proposal:
         job = self.workspace.jobs.start(request, network=self.idea.template.resources.network)
         ended = wait(job, records, name, self.progress)
         self.warnings += read_events(records).warnings
-        writes_results = "{out_dir}" in step.command
+        results = read_results(out_dir, not_before_ns=None) if "{out_dir}" in step.command else None
         failure = explain(
             ended,
             records,
             worktree=self._paths.worktree,
-            editable=self.idea.template.editable,
+            editable=self._editable,
             limits=request.limits,
-            results_problem=read_results(out_dir, not_before_ns=None).problem
-            if writes_results
-            else None,
+            results_problem=results.problem if results else None,
         )
+        if failure is None and results is not None and results.info is not None:
+            self._doubt(words, results.info)
         if failure is None:
             return None
         return self._faulty(words, failure)
+
+    def _doubt(self, step: str, info: dict[str, Any]) -> None:
+        """Results so small prove nothing, but what would spoil a run's is worth a word before it."""
+        for finding in check_results(info, None):
+            if finding.severity == "fail":
+                message = f"{step} gave suspicious results: {finding.message}"
+                self.warnings.append(
+                    Problem(kind=finding.code, message=message, severity="warning")
+                )
 
     def _faulty(self, step: str, failure: Failure) -> Ending:
         reason = f"{step} found the fault before the run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_a_doubt_is_said_and_does_not_stop_the_run(runner: Runner, idea: Idea, e
     assert doubts[0].message in observation.message
 
 
-def test_the_template_itself_is_above_suspicion(runner: Runner, template, edit: Edit) -> None:
+def test_the_template_itself_is_above_suspicion(runner: Runner, template: Path, edit: Edit) -> None:
     """What is wrong in it, and does no harm when it runs, is nothing that an edit is told of."""
     file = template / "experiment.py"
     text = file.read_text().replace(
@@ -82,3 +83,29 @@ def test_the_template_itself_is_above_suspicion(runner: Runner, template, edit: 
     observation = runner.propose(idea.id, edit(RATE, "        self.rate = 0.2"))
     assert observation.run is not None and observation.run.outcome is Outcome.SUCCEEDED
     assert observation.problems == ()
+
+
+def test_suspicious_results_of_a_smoke_run_are_told(
+    runner: Runner, template: Path, edit: Edit
+) -> None:
+    (template / "template.toml").write_text(
+        '[smoke]\ncommand = "python experiment.py --out_dir={out_dir}"\nenv = { SMOKE = "1" }\n'
+    )
+    idea = runner.create_idea("Smoke", template=template)
+    # As SAEBench writes them: in the smoke run, an SAE that was never trained.
+    sae = '{"eval_result_metrics": {"sae": {}}, "training_steps": 0 if os.environ.get("SMOKE") else 9, "loss": loss}'
+    observation = runner.propose(
+        idea.id, edit_line(edit, template, "json.dump", f"        json.dump({sae}, file)")
+    )
+    assert observation.run is not None and observation.run.outcome is Outcome.SUCCEEDED
+    doubts = {problem.kind: problem for problem in observation.problems}
+    assert all(problem.severity == "warning" for problem in doubts.values())
+    doubt = doubts["no-training"]
+    assert "smoke run" in doubt.message and doubt.message in observation.message
+
+
+def edit_line(edit: Edit, template: Path, old: str, new: str) -> str:
+    """An edit that replaces the one line of the template with `old` in it."""
+    lines = (template / "experiment.py").read_text().splitlines()
+    (line,) = (line for line in lines if old in line)
+    return edit(line, new)
