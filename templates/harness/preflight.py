@@ -14,12 +14,16 @@ from typing import Any
 
 import torch
 
-from harness import events, measure, seeds
+from harness import events, measure, nonfinite, seeds
 
 D_MODEL = 128  # small, but a feature count that top-k code can choose from
 EQUAL = 256  # where d_sae == d_model
 MAX_EXPANSION = 16
 BATCH, TOKENS = 4, 8  # of the three-dimensional input
+
+
+class NotFiniteError(FloatingPointError):
+    """A loss or a parameter is NaN or infinite after training steps."""
 
 
 def main() -> None:
@@ -59,7 +63,16 @@ def _check(experiment: Any, d_model: int, d_sae: int, batch_size: int) -> None:
     if trainer is None:
         return
     events.phase("training")
-    _train(trainer, torch.randn(2, batch_size, d_model) + 1.0)
+    batches = torch.randn(2, batch_size, d_model) + 1.0
+    state = torch.get_rng_state()
+    try:
+        _train(trainer, batches)
+    except NotFiniteError:
+        again = _trainer(experiment, d_model, d_sae)
+        torch.set_rng_state(state)
+        with nonfinite.RaiseAtOrigin():  # the same steps: raises at the edited line, where it can
+            _train(again, batches)
+        raise
     events.phase("evaluation")
     for dtype in (torch.float32, torch.bfloat16):
         _encode(trainer.ae, torch.randn(BATCH, TOKENS, d_model), dtype)
@@ -94,12 +107,8 @@ def _train(trainer: Any, batches: torch.Tensor) -> None:
     for step, batch in enumerate(batches):
         before = {name: p.detach().clone() for name, p in trainer.ae.named_parameters()}
         losses = trainer.update(step, batch)
+        _require_finite(trainer, losses, step)
     after = dict(trainer.ae.named_parameters())
-    for name, value in trainer.ae.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise FloatingPointError(
-                f"{name} has values that are NaN or infinite after {len(batches)} training steps"
-            )
     trainable = {name for name, p in after.items() if p.requires_grad}
     for name in sorted(trainable):
         if after[name].grad is None:
@@ -119,6 +128,16 @@ def _train(trainer: Any, batches: torch.Tensor) -> None:
         trainer.get_logging_parameters()
     if hasattr(trainer.ae, "decode"):
         measure.reconstruction(trainer.ae, batches[-1])
+
+
+def _require_finite(trainer: Any, losses: Any, step: int) -> None:
+    named = losses if isinstance(losses, Mapping) else {}
+    for name, value in {**named, **trainer.ae.state_dict()}.items():
+        number = torch.as_tensor(value) if isinstance(value, float | torch.Tensor) else None
+        if number is not None and number.is_floating_point() and not torch.isfinite(number).all():
+            raise NotFiniteError(
+                f"{name} is NaN or infinite, or has such values, after training step {step}"
+            )
 
 
 @torch.no_grad()

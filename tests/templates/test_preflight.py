@@ -87,7 +87,7 @@ def test_recorded_edits(check: Check, log: str) -> None:
     [
         ({ENCODE: ENCODE + "        acts.T @ acts\n"}, "evaluation", "RuntimeError:"),
         ({ENCODE: ENCODE + "        np.percentile(acts.detach().numpy(), 9)\n"}, "evaluation", "TypeError:"),
-        ({ENCODE: ENCODE + "        acts = acts * (acts.sum() / 0)\n"}, "training", "FloatingPointError: W_"),
+        ({ENCODE: ENCODE + "        acts = acts * (acts.sum() / 0)\n"}, "training", "FloatingPointError: aten.mul.Tensor makes NaN of infinite values"),
         ({ENCODE: "        acts = pre_acts.relu().flatten(0, -2)\n"}, "evaluation", "RuntimeError: encode()"),
         (
             {ENCODE: ENCODE + "        acts = acts if acts.ndim == 2 else acts / 0 * 0\n"},
@@ -144,3 +144,20 @@ def test_what_is_no_fault_passes(
     code, error, events = check(changes)
     assert (code, error) == (0, "")
     assert warnings(events) == expected
+
+
+def test_where_nan_comes_from_is_raised_there(check: Check) -> None:
+    """0 * log(0): the gradient hides it behind relu, so that only the loss is NaN."""
+    line = "        l1_loss = (f * f.log()).sum(dim=-1).mean()\n"
+    code, error, events = check({LOSS: line})
+    assert code == 1
+    assert error == (
+        "FloatingPointError: aten.mul.Tensor makes NaN of infinite values "
+        "(inputs of shape (2048, 512), (2048, 512))"
+    )
+    assert last_phase(events) == "training"
+
+
+def test_nan_that_no_operation_of_python_makes_is_told_by_name(check: Check) -> None:
+    code, error, _ = check({"LEARNING_RATE = 3e-4": 'LEARNING_RATE = float("inf")'})
+    assert code == 1 and "W_" in error and "after training step 0" in error
