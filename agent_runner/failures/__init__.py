@@ -9,7 +9,7 @@ from agent_runner.failures.charging import KINDS, Circumstance, charges
 from agent_runner.failures.diagnosis import diagnose, explain_log
 from agent_runner.failures.evidence import Evidence
 from agent_runner.failures.interleaving import interleave
-from agent_runner.failures.text import clean_output, shorten
+from agent_runner.failures.text import clean_output, shorten, without_secrets
 
 __all__ = [
     "KINDS",
@@ -21,4 +21,5 @@ __all__ = [
     "explain_log",
     "interleave",
     "shorten",
+    "without_secrets",
 ]

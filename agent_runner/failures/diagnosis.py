@@ -16,6 +16,7 @@ from agent_runner.failures.draft import Draft, where
 from agent_runner.failures.endings import (
     bad_results,
     by_signal,
+    crashed_worker,
     lost,
     stopped_by_limit,
     timed_out,
@@ -23,12 +24,15 @@ from agent_runner.failures.endings import (
 from agent_runner.failures.evidence import Evidence
 from agent_runner.failures.exceptions import explain_chain
 from agent_runner.failures.last_words import error_without_frames, silent_exit
-from agent_runner.failures.location import Places
+from agent_runner.failures.location import Places, is_library
 from agent_runner.failures.phases import phase_of
 from agent_runner.failures.raised import Chain, chain_from_record
 from agent_runner.failures.status import stacks
 from agent_runner.failures.tracebacks import ending_chain, expand
 from agent_runner.records import Failure, JobExit
+
+# What reading from a worker raises when the worker is gone.
+_LINK_BROKEN = ("ConnectionResetError", "EOFError", "BrokenPipeError")
 
 
 def diagnose(evidence: Evidence) -> Failure | None:
@@ -87,7 +91,7 @@ def _of_log(evidence: Evidence) -> Draft:
     head_cut_off = text.lstrip().startswith("...")
     chain = ending_chain(text) or (error_without_frames(text) if head_cut_off else ())
     if chain:
-        return explain_chain(chain, evidence)
+        return _raised(chain, evidence)
     draft = silent_exit(evidence, end)
     if draft.kind != "unknown" or not head_cut_off:
         return draft
@@ -111,12 +115,58 @@ def _explain(evidence: Evidence) -> Draft | None:
         return stopped
     recorded = _recorded(evidence)
     if recorded:
-        return _with_end(explain_chain(recorded, evidence), end)
+        return _with_end(_raised(recorded, evidence), end, evidence)
     ended = timed_out(evidence, end) or by_signal(evidence, end)
     if ended is not None:
         return ended
     printed = _printed(evidence)
-    return explain_chain(printed, evidence) if printed else silent_exit(evidence, end)
+    if not printed:
+        return _silent(evidence, end)
+    if _is_quoted(printed, evidence):
+        return silent_exit(replace(evidence, stdout=""), end)
+    return _raised(printed, evidence)
+
+
+def _silent(evidence: Evidence, end: JobExit) -> Draft:
+    """Explain an exit without a traceback; the crash of a worker speaks where the last words do not."""
+    draft = silent_exit(evidence, end)
+    crash = crashed_worker(evidence) if draft.kind == "unknown" else None
+    if crash is None:
+        return draft
+    ended = f"The program went on, and ended with return code {end.returncode}."
+    return replace(crash, message=f"{crash.message} {ended}")
+
+
+def _raised(chain: Chain, evidence: Evidence) -> Draft:
+    """Explain a chain; where it only says that a worker was killed, a crash that the worker's stack tells."""
+    draft = explain_chain(chain, evidence)
+    lost_worker = draft.kind == "killed_by_signal" or chain[0].name in _LINK_BROKEN
+    crash = crashed_worker(evidence) if lost_worker else None
+    if crash is None:
+        return draft
+    return replace(
+        draft,
+        kind=crash.kind,
+        exception_type=None,
+        message=f"{crash.message}\nWhat was raised over it: {draft.exception_type}: {draft.message}",
+        remedy=crash.remedy,
+        location=crash.location or draft.location,
+        evidence=(*crash.evidence, *draft.evidence),
+    )
+
+
+def _is_quoted(chain: Chain, evidence: Evidence) -> bool:
+    """Say whether a printed traceback is another program's, which this one only showed.
+
+    It runs through no file of the worktree or of a library, stands on standard output, and standard error
+    has other words.
+    """
+    if not evidence.root or not evidence.clean_stderr.strip():
+        return False
+    files = [frame.file for raised in chain for frame in raised.frames]
+    places = Places(evidence.root, evidence.editable)
+    ours = any(places.relative(file) is not None or is_library(file) for file in files)
+    return bool(files) and not ours and not ending_chain(evidence.clean_stderr)
 
 
 def _recorded(evidence: Evidence) -> Chain:
@@ -158,7 +208,7 @@ def _ended_well(evidence: Evidence) -> Draft | None:
         else "Let exceptions end the program: take out the `except` that hides this one."
     )
     message = (
-        f"{cause.exception_type}: {cause.message}\nThe program went on after this exception (caught, or in "
+        f"{cause.message}\nThe program went on after this exception (caught, or in "
         f"a thread or child process) and ended with code 0. {problem.message}"
     )
     remedy = f"{cause.remedy} {hidden}"
@@ -167,9 +217,17 @@ def _ended_well(evidence: Evidence) -> Draft | None:
     )
 
 
-def _with_end(draft: Draft, end: JobExit) -> Draft:
-    """Say that the clock ended a program whose exception had already stopped its work."""
+def _with_end(draft: Draft, end: JobExit, evidence: Evidence) -> Draft:
+    """Say that the clock ended a program whose exception had already stopped its work.
+
+    An exception that ran through no file of the program has the line at which the program then waited.
+    """
     if end.reason not in ("timeout", "no_output"):
         return draft
     note = f"the program then hung until the runner ended it ({end.reason}, {end.seconds:.0f} s)"
-    return replace(draft, evidence=(*draft.evidence, note))
+    places = Places(evidence.root, evidence.editable)
+    ours = any(places.relative(frame.file) for raised in draft.chain for frame in raised.frames)
+    place = None if ours else stacks(evidence).place
+    if place is None or is_library(place.file):
+        place = draft.location
+    return replace(draft, location=place, evidence=(*draft.evidence, note))

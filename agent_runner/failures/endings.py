@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from agent_runner.failures.draft import Draft, where
@@ -23,6 +24,21 @@ from agent_runner.records import JobExit, Location
 
 _FROM_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"})
 _CRASHES = frozenset({"SIGSEGV", "SIGBUS"})
+_ABORTED = (
+    "The program or a library it calls aborted itself: read the last lines it printed and mend what they "
+    "name."
+)
+_SET_BY_PROGRAM = {
+    "SIGALRM": "The program set an alarm (`signal.alarm`, `setitimer`) that nothing handles: take it out, or "
+    "handle it, so that the results are written.",
+    "SIGXCPU": "The program limits its own CPU time (`RLIMIT_CPU`): take that out.",
+    "SIGPIPE": "The program wrote to a command or a socket that had ended: look at what that command said.",
+}
+_WITHOUT_WORKERS = "Without workers (`num_workers=0`) the crash names its line."
+_FATAL = re.compile(
+    r"^(?:Fatal Python error: |ERROR: Unexpected )((?i:segmentation fault|bus error))\b",
+    re.MULTILINE,
+)
 _NEAR_LIMIT, _FAR_FROM_LIMIT = 0.9, 0.4
 _BY_KERNEL = "killed by the kernel, which ran out of memory,"
 _LIKELY = "killed (SIGKILL), most likely by the kernel for memory,"
@@ -45,8 +61,8 @@ _SILENT = (
 )
 _WAITING = (
     "The line named waits for what does not come: a lock that is held, a queue that nobody fills or "
-    "empties, a worker that has ended or waits itself, an event that is set only later. Mend the order "
-    "of those, and give the wait a timeout."
+    "empties, a worker or a command that does not end or waits itself, an event that is set only later. "
+    "Mend the order of those, and give the wait a timeout."
 )
 _RESULTS_MISSING = (
     "Write `final_info.json` into the folder given as --out_dir on every way out of the program; the "
@@ -155,9 +171,15 @@ def by_signal(evidence: Evidence, end: JobExit) -> Draft | None:
         crash = _stack_overflow if dump.is_recursion else _segfault
         return replace(crash(name, location), location=location, evidence=lines)
     if name in _FROM_OUTSIDE:
+        passed_on = end.signal is None and (end.returncode or 0) > 0  # by a shell or the program
+        killed = (
+            f"Return code {end.returncode}: the run, or a command it started, was killed"
+            if passed_on
+            else "The run was killed"
+        )
         return Draft(
             "killed_by_signal",
-            f"The run was killed by {name}{in_phase(evidence)}; the runner did not send it, and who "
+            f"{killed} by {name}{in_phase(evidence)}; the runner did not send it, and who "
             "did is not known. No out-of-memory kill was counted.",
             "Nothing shows that the edit caused this. Send the same proposal again; if it returns, "
             "look at the memory the run uses.",
@@ -168,11 +190,23 @@ def by_signal(evidence: Evidence, end: JobExit) -> Draft | None:
     return Draft(
         "killed_by_signal",
         f"The run was ended by {name}{at}{in_phase(evidence)}.",
-        "The program or a library it calls aborted itself: read the last lines it printed and mend "
-        "what they name.",
+        _SET_BY_PROGRAM.get(name, _ABORTED),
         location=location,
         evidence=lines,
     )
+
+
+def crashed_worker(evidence: Evidence) -> Draft | None:
+    """Explain a worker process that crashed in compiled code, where its stack dump tells so."""
+    found = _FATAL.search(evidence.stack_dump) or _FATAL.search(evidence.clean_stderr)
+    if found is None:
+        return None
+    dump = stacks(evidence)
+    crash = _stack_overflow if dump.is_recursion else _segfault
+    draft = crash(f"{found[1].lower()} in a worker process", dump.place)
+    remedy = draft.remedy if dump.place else f"{draft.remedy} {_WITHOUT_WORKERS}"
+    lines = (*thread_signs(dump), *last_signs(evidence))
+    return replace(draft, location=dump.place, remedy=remedy, evidence=lines)
 
 
 def _segfault(name: str, location: Location | None) -> Draft:

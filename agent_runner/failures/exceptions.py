@@ -11,6 +11,8 @@ from agent_runner.failures.charging import Circumstance
 from agent_runner.failures.draft import Draft, where
 from agent_runner.failures.evidence import LOADERS, MODEL_LOAD, Evidence
 from agent_runner.failures.location import Places, deepest, locate, origin, to_location
+from agent_runner.failures.own_raise import judged_as_own
+from agent_runner.failures.printed_before import side_note, with_logged
 from agent_runner.failures.raised import HEADER, Chain, Frame, Raised
 from agent_runner.failures.rules import Verdict, classify, fill, judge
 from agent_runner.failures.rules_objects import BY_CODE
@@ -39,6 +41,10 @@ _NOT_ITS_DOING: dict[tuple[str, Circumstance], str] = {
     ("cuda_out_of_memory", "model load"): _TOO_LARGE,
     ("host_out_of_memory", "model load"): _TOO_LARGE,
 }
+_GENERATED = (
+    "The text that {where} hands to Python (`exec`, `eval`, `compile`, `ast.literal_eval`) is no valid "
+    "Python: {code}. The line in the message counts within that text: print it, and mend what makes it."
+)
 _FRAMES_SHOWN = 4
 _MODULE_FILE = re.compile(
     r"\((/[^()\n]{1,4000})\)$"
@@ -47,7 +53,7 @@ _ABOVE = re.compile(
     r"(?i)\babove (?:report|error|output|log|message)s?\b|\b(?:report|error|output|log|message)s? above\b"
 )
 _ABOVE_LINES = 6
-_TOLD_BY_CODE = frozenset({"assertion", "os_error", "killed_by_signal"})
+_TOLD_BY_CODE = frozenset({"assertion", "os_error", "killed_by_signal", "type_error"})
 # How torch names an exception that it carries over from a worker: the cause says what it was.
 _CARRIED = re.compile(r"Caught \w{1,100} in (?:DataLoader worker|pin memory thread|replica)\b")
 _IN_MESSAGE = re.compile(r"^from user code:$", re.MULTILINE)  # of torch.compile
@@ -61,11 +67,12 @@ _ON_GPU = re.compile(
 
 def explain_chain(chain: Chain, evidence: Evidence) -> Draft:
     """Return what a chain of exceptions (not empty) means: its kind, place and remedy."""
-    verdict = _judged(chain)
-    raised = verdict.raised
+    chain = with_logged(chain, evidence)
     places = Places(evidence.root, evidence.editable).fitting(
         frame for item in chain for frame in item.frames
     )
+    verdict = judged_as_own(_judged(chain), chain, places)
+    raised = verdict.raised
     first = origin(raised, chain)
     call = _true_call(raised, evidence)
     told = (call, *chain) if call else chain
@@ -79,11 +86,12 @@ def explain_chain(chain: Chain, evidence: Evidence) -> Draft:
         kind=kind,
         message=raised.message.strip() or _wordless(raised, location),
         remedy=fill(
-            _NOT_ITS_DOING.get((kind, circumstance), verdict.remedy),
+            _NOT_ITS_DOING.get((kind, circumstance), _advice(verdict)),
             verdict.values,
             where(location),
             code,
-        ),
+        )
+        + side_note(chain, evidence, places),
         circumstance=circumstance,
         exception_type=raised.type,
         location=location,
@@ -97,6 +105,13 @@ def explain_chain(chain: Chain, evidence: Evidence) -> Draft:
         ),
         phase=reported or (MODEL_LOAD if loading else None),
     )
+
+
+def _advice(verdict: Verdict) -> str:
+    """Return the advice of the verdict; text that the program hands to Python is in no file."""
+    frames = verdict.raised.frames
+    generated = verdict.raised.is_syntax_error and frames and frames[-1].file.startswith("<")
+    return _GENERATED if generated else verdict.remedy
 
 
 def _judged(chain: Chain) -> Verdict:
@@ -214,7 +229,11 @@ def _broken_library(kind: str, raised: Raised, places: Places) -> bool:
     module = _MODULE_FILE.search(raised.message)
     if module and places.relative(module[1]) is not None:
         return False  # a file of the program's stands in the place of a library
-    return kind == "import_error" or not (frames[-1].code or "").startswith("raise ")
+    if kind == "import_error":
+        return True
+    # An import inside a function is made when that function is asked for: the program chose it.
+    asked_for = frames[-1].function not in (None, "<module>")
+    return not asked_for and not (frames[-1].code or "").startswith("raise ")
 
 
 def _syntax_place(raised: Raised, places: Places) -> Location | None:

@@ -18,6 +18,15 @@ from agent_runner.records import JobExit
 
 _TAIL, _LAST_WORDS = 40, 5
 _USAGE_ERROR = re.compile(r"^\S{1,200}: error: (.{1,500})$")
+# What argparse itself says; other words are of a check in the program that calls `parser.error`.
+_OF_PARSER = re.compile(
+    r"unrecognized arguments|(?:is|are) required|^argument |ambiguous option|not allowed with"
+)
+_COMMAND = (
+    "The command is fixed: `python experiment.py --out_dir=run_i`. Keep --out_dir, and give every "
+    "other argument a default."
+)
+_DEFAULTS = "make its defaults fit together."
 _NAMED_ERROR = re.compile(r"\b([A-Z]\w{0,80}(?:Error|Exception))(?:: |\(['\"])(.{1,2000})")
 # `validation error: 0.31` is a metric.
 _NUMBER = re.compile(r"(?i)^\W{0,4}(?:\d|nan\b|inf\b)")
@@ -72,11 +81,13 @@ def _usage(evidence: Evidence, code: int | None) -> Draft | None:
     refused = [found for line in tail if (found := _USAGE_ERROR.match(line))]
     if code not in (2, None) or not refused or not any(line.startswith("usage: ") for line in tail):
         return None
+    of_parser = _OF_PARSER.search(refused[-1][1]) is not None
     return Draft(
         "bad_arguments",
         f"The program refused its command line: {refused[-1][1]}",
-        "The command is fixed: `python experiment.py --out_dir=run_i`. Keep --out_dir, and give every "
-        "other argument a default.",
+        _COMMAND
+        if of_parser
+        else f"{_COMMAND} Here the program's own check refused them: {_DEFAULTS}",
         evidence=last_signs(evidence),
     )
 

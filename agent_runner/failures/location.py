@@ -67,6 +67,11 @@ class Places:
         return file[starts[-1] :] if starts else file
 
 
+def is_library(file: str) -> bool:
+    """Say whether a file belongs to Python or to an installed package."""
+    return _LIBRARY.search(file.replace("\\", "/")) is not None
+
+
 def deepest(frames: Iterable[Frame], places: Places) -> Frame | None:
     """Return the deepest frame in an editable file, else below the root, else of all.
 

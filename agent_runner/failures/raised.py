@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
 
 MAX_CHAIN = 20
 MAX_FRAMES = 200
@@ -75,7 +77,8 @@ def chain_from_record(record: Mapping[str, Any] | None) -> Chain:
     entries = record.get("chain")
     if not isinstance(entries, list | tuple):
         return ()
-    chain = tuple(_raised(entry) for entry in entries[:MAX_CHAIN] if isinstance(entry, Mapping))
+    shown = limit_chain([entry for entry in entries if isinstance(entry, Mapping)])
+    chain = tuple(_raised(entry) for entry in shown)
     return _with_syntax_location(chain, record.get("syntax_error"))
 
 
@@ -127,6 +130,13 @@ def _with_syntax_location(chain: Chain, where: object) -> Chain:
     at = next((i for i, raised in enumerate(chain) if raised.is_syntax_error), 0)
     located = replace(chain[at], frames=(*chain[at].frames, place))
     return (*chain[:at], located, *chain[at + 1 :])
+
+
+def limit_chain(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Return a chain, or of a very long one its outer and its inner end: the first cause is the innermost."""
+    if len(items) <= MAX_CHAIN:
+        return tuple(items)
+    return (*items[: MAX_CHAIN // 4], *items[-MAX_CHAIN * 3 // 4 :])
 
 
 def limit_frames(frames: list[Frame]) -> tuple[Frame, ...]:

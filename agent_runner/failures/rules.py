@@ -16,7 +16,7 @@ from agent_runner.failures.text import clean_output, shorten
 _SEARCH_HEAD, _SEARCH_TAIL = 4000, 1000
 _NAME_LIMIT = 120
 _VAGUE = frozenset({"runtime_error", "os_error", "uncaught_exception"})
-_NO_ADVICE = "Read the message and mend the cause at {where}."
+NO_ADVICE = "Read the message and mend the cause at {where}."
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def classify(chain: Chain, specific: Sequence[Rule], by_type: Sequence[Rule]) ->
             if found is not None and found.kind not in _VAGUE:
                 return found
     if general is None:
-        return Verdict(outer, "uncaught_exception", _NO_ADVICE, {})
+        return Verdict(outer, "uncaught_exception", NO_ADVICE, {})
     return general
 
 

@@ -16,6 +16,44 @@ _CHECKPOINT = (
 
 OBJECTS: tuple[Rule, ...] = (
     row(
+        "syntax_error",
+        "SyntaxError",
+        (r"\(unicode error\) '[\w-]{1,20}' codec can't decode", r"Non-UTF-8 code"),
+        "The file of {where} is not saved as UTF-8, which Python reads: {code}. Write it anew as UTF-8.",
+    ),
+    row(
+        "bad_arguments",
+        "AttributeError",
+        (r"'Namespace' object has no attribute '(?P<name>[^'\n]{1,100})'",),
+        "The parser defines no argument `{name}`, and {where} reads it: {code}. Add it with a default "
+        "(`add_argument`), or read it from where it is kept.",
+    ),
+    row(
+        "attribute_error",
+        "AttributeError",
+        (
+            r"'(?P<owner>DataFrame|Series|\w{0,20}Index|\w{1,20}GroupBy)' object has no attribute "
+            r"'(?P<name>[^'\n]{1,100})'",
+        ),
+        "A pandas {owner} has no `{name}` in the installed version, as a method or as a column: {where} "
+        "reads it: {code}. Use what there is (`pd.concat` for `append`), or print `.columns`.",
+    ),
+    row(
+        "attribute_error",
+        "FrozenInstanceError",
+        (),
+        "The dataclass whose field is set at {where} is frozen: {code}. Make a changed copy with "
+        "`dataclasses.replace(...)`, or take `frozen=True` out.",
+    ),
+    row(
+        "dtype_or_device_mismatch",
+        "UFuncTypeError _UFuncOutputCastingError _UFuncInputCastingError _UFuncNoLoopError "
+        "UFuncOutputCastingError UFuncInputCastingError UFuncNoLoopError",
+        (),
+        "The dtypes at {where} do not go together: {code}. An array changed in place (`+=`) keeps its "
+        "dtype: make it one of floats, or write `a = a + b`. Text and objects cannot be computed with.",
+    ),
+    row(
         "attribute_error",
         "AttributeError",
         (r"'(?:Tensor|Parameter)' object has no attribute '(?P<name>[^'\n]{1,100})'",),
@@ -82,6 +120,14 @@ OBJECTS: tuple[Rule, ...] = (
 )
 
 BY_CODE: tuple[Rule, ...] = (
+    row(
+        "type_error",
+        "TypeError",
+        (r"/multiprocessing/\w{1,40}\.py: [^\n]{0,40}_ForkingPickler\.loads\(",),
+        "What a worker process sent back cannot be put together again: most often an exception class of the "
+        "program whose `__init__` takes other arguments than it hands to `super().__init__`. Hand on all of "
+        "them, or raise a ValueError in the worker; the parent otherwise waits for ever.",
+    ),
     row("non_finite_loss", "AssertionError", (r"\bis_?(?:finite|nan|inf)\b",), NOT_FINITE),
     row(
         "value_error",

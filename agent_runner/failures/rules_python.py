@@ -100,7 +100,7 @@ PYTHON: tuple[Rule, ...] = (
         "ModuleNotFoundError",
         (rf"No module named {_NAME}",),
         "`{name}` is not installed, and packages cannot be added to a run. Do without it at {where}: "
-        "use torch, numpy or the standard library.",
+        "use torch, numpy or the standard library. No file of the experiment has that name either.",
     ),
     row(
         "dependency_missing",
@@ -328,7 +328,8 @@ BY_TYPE: tuple[Rule, ...] = (
     ),
     row(
         "value_error",
-        "ValueError UnicodeDecodeError UnicodeEncodeError JSONDecodeError OverflowError UnpicklingError",
+        "ValueError UnicodeDecodeError UnicodeEncodeError JSONDecodeError OverflowError UnpicklingError "
+        "TOMLDecodeError EmptyDataError ParserError InvalidParameterError ArrowInvalid BadZipFile",
         (),
         "A value at {where} is not one the function accepts: {code}. Print it and correct it.",
     ),
@@ -374,7 +375,8 @@ BY_TYPE: tuple[Rule, ...] = (
     ),
     row(
         "os_error",
-        "OSError IOError EnvironmentError TimeoutError EOFError BrokenPipeError ConnectionResetError",
+        "OSError IOError EnvironmentError TimeoutError EOFError BrokenPipeError ConnectionResetError "
+        "IsADirectoryError FileExistsError BlockingIOError ChildProcessError ProcessLookupError",
         (),
         "The operating system refused an operation at {where}: {code}. Read the message and mend its cause.",
     ),

@@ -108,6 +108,7 @@ _DTYPE_ROWS: tuple[Rule, ...] = (
             r"expected scalar type Long but found",
             r"scalar types?: Long, Int",
             r"tensors used as indices must be",
+            r"Expected dtype int\d{2}(?:/int\d{2})? for index",
             r"not implemented for '(?:Float|Double)'",
         ),
         _WHOLE,
@@ -126,6 +127,8 @@ _DTYPE_ROWS: tuple[Rule, ...] = (
             r"not implemented for '(?:Half|BFloat16|Complex\w{1,10})'",
             r"not implemented for '(?:Long|Int|Short|Byte|Char|Bool)'",
             r"must be either float or double dtype",
+            r"must be either a floating point or complex dtype",
+            r"operator, with (?:two|a) bool tensor",
         ),
         "The operation at {where} does not exist for this dtype: {code}. Convert with `.float()` "
         "before it, and back with `.to(x.dtype)` after it. Evaluation may run in another dtype than "
@@ -204,9 +207,20 @@ _SHAPE_ROWS: tuple[Rule, ...] = (
     row(
         "shape_mismatch",
         "",
-        (r"inconsistent numbers of samples",),
-        "Features and labels at {where} differ in number: {code}. Find what drops or repeats some of "
-        "them (a last short batch, a filter, another split) and do the same to both.",
+        (
+            r"inconsistent numbers of samples",
+            r"Length of values \(\d{1,20}\) does not match length of index",
+            r"[Aa]rrays must (?:all )?be (?:of )?the same length",
+        ),
+        "Columns, or features and labels, at {where} differ in number: {code}. Find what drops or repeats "
+        "some of them (a last short batch, a filter, another split) and do the same to both.",
+    ),
+    row(
+        "shape_mismatch",
+        "ValueError",
+        (r"has \d{1,9} features?, but \w{1,80} is expecting \d{1,9} features",),
+        "The data at {where} have another number of columns than those the estimator was fitted on: "
+        "{code}. Build both by the same steps.",
     ),
     row(
         "shape_mismatch",
@@ -222,6 +236,8 @@ _SHAPE_ROWS: tuple[Rule, ...] = (
             r"size mismatch, got",
             r"must have same reduction dim",
             r"Given normalized_shape=",
+            r"must be equal to input_size",
+            r"was expecting embedding dimension",
             r"operands could not be broadcast together",
             r"could not broadcast input array",
             r"shapes \([\d, ]{1,60}\) and \([\d, ]{1,60}\) not aligned",
@@ -237,6 +253,7 @@ _SHAPE_ROWS: tuple[Rule, ...] = (
             r"too many indices for (?:tensor|array)",
             r"Number of indices \(\d{1,20}\) should be equal",
             r"Dimension out of range",
+            r"axis \d{1,3} is out of bounds for array of dimension",
         ),
         _SHAPE,
     ),
@@ -247,7 +264,7 @@ _SHAPE_ROWS: tuple[Rule, ...] = (
             r"cannot be converted to Scalar",
             r"only one element tensors can be converted",
             r"Boolean value of Tensor with more than one value is ambiguous",
-            r"truth value of an array with more than one element is ambiguous",
+            r"truth value of an? (?:array|Series|DataFrame)\b[^\n]{0,40} is ambiguous",
             r"grad can be implicitly created only for scalar outputs",
         ),
         _SCALAR,
@@ -330,10 +347,18 @@ _FINITE_ROWS: tuple[Rule, ...] = (
             r"\b(?:nan|inf|infinite|non-?finite|not finite)\b)",
             r"(?i:\b(?:nan|non-?finite)\b[^\n]{0,20}\b(?:loss|gradient))",
             r"probability tensor contains either",
+            r"to satisfy the constraint [^\n]{1,200}found invalid values:\s{1,3}tensor\([^)]{0,400}\bnan\b",
+            r"[Cc]annot convert non-finite values",
             r"Out of range float values are not JSON compliant",
             r"array must not contain infs or NaNs",
             r"cannot convert float (?:NaN|infinity) to integer",
         ),
+        NOT_FINITE,
+    ),
+    row(
+        "non_finite_loss",
+        "RuntimeWarning",
+        (r"(?:divide by zero|invalid value|overflow|underflow) encountered",),
         NOT_FINITE,
     ),
     row(

@@ -118,6 +118,14 @@ _MACHINE_ROWS: tuple[Rule, ...] = (
         "workers and close files at {where}.",
     ),
     row(
+        "segfault",
+        "",
+        (r"DataLoader worker[^\n]{0,60} is killed by signal: Segmentation fault",),
+        "Compiled code that a data-loader worker called touched memory it does not own. Look in the "
+        "dataset's `__getitem__` for ctypes, `as_strided` or a native library; with `num_workers=0` at "
+        "{where} the crash names its line.",
+    ),
+    row(
         "killed_by_signal",
         "",
         (

@@ -30,6 +30,20 @@ _UNPRINTABLE = re.compile(
     "\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+HIDDEN = "<hidden: it may be a secret>"
+
+_TOKEN = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{20,200}|sk-[\w-]{16,200}|gh[pousr]_[A-Za-z0-9]{20,200}"
+    r"|github_pat_\w{20,200}|glpat-[\w-]{16,200}|xox[abp]-[\w-]{10,200}|AKIA[A-Z0-9]{16}"
+    r"|AIza[\w-]{30,200})|(?<=Bearer )[\w.~+/-]{16,500}"
+    r"|(?<=://)[^/\s:@'\"]{1,100}:[^/\s@'\"]{1,200}(?=@)"
+)
+# With a digit in it: `password = read_password()` is code.
+_PASSWORD = re.compile(
+    r"(?i)((?:passw(?:or)?d|passphrase|api_?key|access_?key|secret_?key)['\"]?\s{0,2}[=:]\s{0,2}['\"]?)"
+    r"(?=[^\s'\",;(){}<>]{0,100}\d)[^\s'\",;(){}<>]{6,200}"
+)
+
 _BAR = re.compile(r"^(?P<label>.{0,200}?)\s{0,20}\d{1,3}%\|")
 
 
@@ -58,6 +72,15 @@ def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
     tail = limit - head
     left_out = len(text) - limit
     return f"{text[:head]} [... {left_out:,} characters left out ...] {text[-tail:]}"
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with a note in place of what looks like an access token, a key or a password.
+
+    Tokens are known by their issuers' prefixes, passwords by the name they are given right behind.
+    """
+    text = _TOKEN.sub(HIDDEN, text)
+    return _PASSWORD.sub(lambda found: f"{found[1]}{HIDDEN}", text)
 
 
 def last_lines(text: str, count: int, width: int = 300) -> tuple[str, ...]:

@@ -12,14 +12,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from agent_runner.failures.boxed import unboxed
 from agent_runner.failures.raised import (
     HEADER,
-    MAX_CHAIN,
     MAX_FRAMES,
     NESTED_HEADER,
     Chain,
     Frame,
     Raised,
+    limit_chain,
     limit_frames,
 )
 from agent_runner.failures.text import clean_output, is_bar
@@ -40,6 +41,8 @@ _NOT_MESSAGE = re.compile(
     r"^(?:Exception ignored |Exception in thread |Process \S{1,60}:$|\d{4}-\d\d-\d\d[ T]"
     r"|\[?(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|\[rank\d|wandb: )"
 )
+_SIDES = ("Exception in thread ", "Process ")
+_SIDE_NAME = re.compile(r"^(?:Exception in )?(thread|Process) (.{1,100}?)(?: \(.{1,100}\))?:$")
 _CHILD_FAILED = "CalledProcessError"
 _MAX_BLOCKS = 2000
 _MAX_INTERLEAVED = 5
@@ -52,7 +55,7 @@ class _Block:
     link: str = ""  # how the block before this one stands to it
     nested: bool = False  # a part of the exception before it: worker's original, member of a group
     ignored: bool = False  # printed by the interpreter about something it went on from
-    side: bool = False  # of a thread or a child process
+    side: str = ""  # the line that says of which thread or child process
     type: str = ""
     message: list[str] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
@@ -66,12 +69,18 @@ class _Block:
 
 
 @dataclass
-class _Found:
-    """A chain of exceptions and the circumstances it was printed in."""
+class Event:
+    """A chain of exceptions as it was printed, and the circumstances."""
 
     chain: list[Raised]
     ignored: bool = False
-    side: bool = False
+    side: str = ""
+
+    @property
+    def beside(self) -> str:
+        """The thread or child process that it ended, in words; empty for the program's main thread."""
+        found = _SIDE_NAME.match(self.side)
+        return f"{found[1].lower()} {found[2]}" if found else ""
 
 
 def ending_chain(text: str) -> Chain:
@@ -80,20 +89,22 @@ def ending_chain(text: str) -> Chain:
     The last one of the main thread; one of a thread, a child process or an interrupt only where there
     is no other. Empty when there is no traceback.
     """
-    if 'File "' not in text:
-        return ()
-    found = _events(text)
+    found = printed_events(text)
     failures = [item for item in found if not item.chain[0].is_interrupt]
     main = [item for item in failures if not item.side]
     for candidates in (main, failures, found):
         if candidates:
             chain = candidates[-1].chain
             child = _of_child(chain[-1], found) if chain[-1].name == _CHILD_FAILED else ()
-            return (*chain, *child)[:MAX_CHAIN]
+            return limit_chain((*chain, *child))
     return ()
 
 
-def _events(text: str) -> list[_Found]:
+def printed_events(text: str) -> list[Event]:
+    """Return all exceptions that cleaned output shows, in their order, without those that were ignored."""
+    text = unboxed(text)
+    if 'File "' not in text:
+        return []
     return [item for item in _link(_Reader().read(text)) if not item.ignored]
 
 
@@ -124,11 +135,11 @@ def expand(chain: Chain, stderr: str) -> Chain:
         if printed and printed[0].name == expanded[0].name:
             expanded.extend(printed[1:])
     if expanded and expanded[-1].name == _CHILD_FAILED:
-        expanded.extend(_of_child(expanded[-1], _events(stderr)))
-    return tuple(expanded[:MAX_CHAIN])
+        expanded.extend(_of_child(expanded[-1], printed_events(stderr)))
+    return limit_chain(expanded)
 
 
-def _of_child(failed: Raised, found: list[_Found]) -> Chain:
+def _of_child(failed: Raised, found: list[Event]) -> Chain:
     """Return what a child process printed before its parent raised CalledProcessError over it.
 
     That is the traceback before the parent's, where it runs through a file that the command names.
@@ -219,7 +230,7 @@ class _Reader:
             link=self.link,
             nested=nested,
             ignored=self.before.startswith("Exception ignored "),
-            side=self.before.startswith(("Exception in thread ", "Process ")),
+            side=self.before if self.before.startswith(_SIDES) else "",
         )
         self.blocks.append(self.open)
         self.link = ""
@@ -265,9 +276,9 @@ def _add_code(block: _Block, line: str) -> None:
         frames[-1] = replace(frames[-1], code=line.strip()[:500])
 
 
-def _link(blocks: Iterable[_Block]) -> list[_Found]:
+def _link(blocks: Iterable[_Block]) -> list[Event]:
     """Join blocks that belong to one event into chains, outermost effect first."""
-    found: list[_Found] = []
+    found: list[Event] = []
     for block in blocks:
         raised = block.raised()
         if block.nested and found:
@@ -278,5 +289,5 @@ def _link(blocks: Iterable[_Block]) -> list[_Found]:
             last.chain.insert(0, raised)
             last.ignored, last.side = block.ignored or last.ignored, block.side or last.side
         else:
-            found.append(_Found([raised], block.ignored, block.side))
+            found.append(Event([raised], block.ignored, block.side))
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_runner.failures import Evidence, clean_output, diagnose, interleave
+from agent_runner.failures import Evidence, clean_output, diagnose, interleave, without_secrets
 from agent_runner.models import available_memory
 from agent_runner.paths import JobPaths, read_json, read_text
 from agent_runner.records import Failure, JobExit, Limits, ModelUse, Problem
@@ -64,7 +64,7 @@ def shown_output(records: JobPaths) -> str:
     stdout, stderr = (
         path.read_bytes() if path.exists() else b"" for path in (records.stdout, records.stderr)
     )
-    return clean_output(interleave(stdout, stderr, read_text(records.turns)))
+    return without_secrets(clean_output(interleave(stdout, stderr, read_text(records.turns))))
 
 
 def explain(

@@ -71,10 +71,9 @@ def brief(idea: Idea, files: Mapping[str, str]) -> str:
 def baseline_note(run: RunResult) -> str:
     """What the agent is told of the baseline."""
     if run.outcome is not Outcome.SUCCEEDED:
-        why = f": {run.failure.message}" if run.failure else ""
+        why = f"\n\n{failure_text(run.failure)}" if run.failure else ""
         return (
-            f"The baseline (run_0) did not succeed ({run.outcome}){why}\n"
-            "Runs go on without a comparison."
+            f"The baseline (run_0) did not succeed ({run.outcome}). Runs go on without a comparison.{why}"
         )
     lines = ["Baseline results (run_0):", "", *_metric_lines(run)]
     lines += _model_lines(run.model) + _finding_lines(run.findings)
@@ -224,7 +223,8 @@ def _chain_lines(failure: Failure) -> list[str]:
     decisive = [
         at
         for at, cause in enumerate(chain)
-        if cause.type == failure.exception_type and cause.message[:80] == failure.message[:80]
+        if cause.type == failure.exception_type
+        and (not cause.message or cause.message[:80] == failure.message[:80])
     ]
     at = decisive[0] if decisive else 0
     after = [f"Which led to: {cause.type}: {cause.message}" for cause in reversed(chain[:at])]
