@@ -42,6 +42,7 @@ class Parser:
     call: ast.Call
     name: str = "parser"  # of the variable
     defined: dict[str, int] = field(default_factory=dict)  # attribute -> line of its definition
+    short: dict[str, str] = field(default_factory=dict)  # `n` of "-n" -> the attribute it sets
     last_line: int = 0  # of its last add_argument
     reads: list[ast.Attribute] = field(default_factory=list)
     results: int = 0  # parse_args calls
@@ -158,6 +159,9 @@ class Flow:
             parser.unknown = f"the name of the argument of line {call.lineno} is made at run time"
         else:
             parser.defined.setdefault(name, call.lineno)
+            for option in filter(None, map(literal, call.args)):
+                if option.startswith("-") and not option.startswith("--"):
+                    parser.short.setdefault(option[1:], name)
 
     def _assigned(
         self, parent: ast.Assign | ast.AnnAssign | ast.NamedExpr, parser: Parser, kind: Kind
@@ -174,7 +178,17 @@ class Flow:
             self._add(parent, parser, kind)
 
     def _variable(self, target: ast.expr, parser: Parser, kind: Kind) -> None:
-        """Follow a variable that is bound once; any other target is out of sight."""
+        """Follow a variable that is bound once, and `self.x`; any other target is out of sight."""
+        uses = None
+        if isinstance(target, ast.Attribute) and kind == "result":
+            uses = self.index.uses_on_self(target)
+        if uses is not None:
+            own, others = uses
+            for attribute in own:
+                self._add(attribute, parser, kind)
+            if others:
+                self._lost(parser, kind, f"line {others[0].lineno} may read it from another object")
+            return
         if not isinstance(target, ast.Name):
             self._lost(parser, kind, f"it is kept in something else at line {target.lineno}")
             return
@@ -211,7 +225,10 @@ class Flow:
             parser.listed = True
             return
         function = self.index.function_called(call)
-        parameter = _parameter(function, node, call, keyword) if function is not None else None
+        parameter = None
+        if function is not None:
+            is_method = self.index.class_of(function) is not None
+            parameter = _parameter(function, node, call, keyword, is_method)
         if function is None or parameter is None or function.decorator_list or kind == "pair":
             self._lost(parser, kind, f"{name or 'a call'}() is given it at line {call.lineno}")
             return
@@ -300,7 +317,9 @@ def _called(node: ast.AST) -> str:
     return last_name(node.func) if isinstance(node, ast.Call) else ""
 
 
-def _parameter(function: FunctionNode, node: ast.expr, call: ast.Call, keyword: str) -> str | None:
+def _parameter(
+    function: FunctionNode, node: ast.expr, call: ast.Call, keyword: str, is_method: bool
+) -> str | None:
     """The name of the parameter that receives an argument of a call; None where that is not certain."""
     arguments = function.args
     if any(isinstance(a, ast.Starred) for a in call.args) or any(
@@ -310,6 +329,6 @@ def _parameter(function: FunctionNode, node: ast.expr, call: ast.Call, keyword: 
     if keyword:
         named = [a.arg for a in [*arguments.args, *arguments.kwonlyargs]]
         return keyword if keyword in named else None
-    positional = [*arguments.posonlyargs, *arguments.args]
+    positional = [*arguments.posonlyargs, *arguments.args][is_method:]
     at = next(i for i, a in enumerate(call.args) if a is node)
     return positional[at].arg if at < len(positional) else None

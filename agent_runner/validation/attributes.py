@@ -8,32 +8,72 @@ from a library, names made at run time, attributes set from outside) is passed o
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from agent_runner.records import Problem
-from agent_runner.validation.classes import Class, Read, Scope, Setting, Source
+from agent_runner.validation.attribute_words import Fault, Words
+from agent_runner.validation.classes import Class, Read, Scope, Source
+from agent_runner.validation.init_order import read_too_early
 from agent_runner.validation.known_bases import FRAMEWORK_METHODS
-from agent_runner.validation.lineage import Lineage, Program, parsed
-from agent_runner.validation.syntax import listed
+from agent_runner.validation.lineage import Program, parsed
 
-_ALIKE = 0.75  # difflib's ratio from which a name counts as a slip for another
+_MOST = 20  # problems of one severity
 _TYPE_NAMES = frozenset(dir(type))
 
 
-def check_attributes(name: str, text: str, modules: Mapping[str, str]) -> list[Problem]:
+def check_attributes(
+    name: str, text: str, modules: Mapping[str, str], before: str | None = None
+) -> list[Problem]:
     """Find the attributes that methods read on `self`, and that neither the class nor a base ever sets.
 
     `name` is the path of `text`; `modules` are the template's other Python files (path -> text), in which
-    imported bases are looked up. One problem per class and attribute, at its first read.
+    imported bases are looked up. One problem per class and attribute, at its first read, and at most 20 of
+    each severity. What the text `before` the edit (the template's) shows too is not the edit's.
     """
-    source = parsed(name, text)
-    if source is None:
-        return []
     try:
-        return sorted(_Check(source, modules).problems(), key=lambda p: p.line or 0)
+        check, faults = _faults(name, text, modules)
+        if check is None or not faults:
+            return []
+        old = {f.key for f in _faults(name, before, modules)[1]} if before is not None else set()
     except RecursionError:  # such a text is refused elsewhere: it does not compile, or cannot run
         return []
+    fresh = [
+        f for f in faults if f.key not in old and (f.target.name, f.attribute, True) not in old
+    ]
+    fresh.sort(key=lambda f: f.reads[0].line)
+    told = [f for f in fresh if not f.doubt][:_MOST] + [f for f in fresh if f.doubt][:_MOST]
+    words = Words(check.source, check.program, check.heirs)
+    return [words.problem(fault) for fault in sorted(told, key=lambda f: f.reads[0].line)]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What others that speak of attributes leave to this check: `self` in some lines, and open classes."""
+
+    lines: tuple[range, ...] = ()  # of classes whose bases are all in sight
+    open_classes: frozenset[str] = frozenset()  # whose attributes are made at run time
+
+
+def judged(name: str, text: str, modules: Mapping[str, str]) -> Judged:
+    """Which classes of a file are judged here, and which nobody can judge."""
+    source = parsed(name, text)
+    if source is None:
+        return Judged()
+    program = Program(source, modules)
+    lineages = [program.lineage(owner) for owner in source.classes]
+    own = [lineage.classes[0].node for lineage in lineages if not lineage.foreign]
+    made_up = [x.classes[0].name for x in lineages if not x.known and not x.foreign]
+    lines = tuple(range(node.lineno, (node.end_lineno or node.lineno) + 1) for node in own)
+    return Judged(lines, frozenset(made_up))
+
+
+def _faults(name: str, text: str, modules: Mapping[str, str]) -> tuple[_Check | None, list[Fault]]:
+    source = parsed(name, text)
+    if source is None:
+        return None, []
+    check = _Check(source, modules)
+    return check, list(check.faults())
 
 
 class _Check:
@@ -51,7 +91,8 @@ class _Check:
             if any(self._names(c, scope) for scope in source.called.get(c.name, ()))
         }
 
-    def problems(self) -> Iterator[Problem]:
+    def faults(self) -> Iterator[Fault]:
+        """Every fault of the file, at most one for a class and an attribute."""
         if any(self.program.lineage(owner).too_long() for owner in self.source.classes):
             return
         told: set[tuple[int, str]] = set()  # class and attribute
@@ -61,17 +102,21 @@ class _Check:
                     target = self._held(owner, through) if through else owner
                     if target is None or (id(target), attribute) in told:
                         continue
-                    problem = self._judged(owner, target, attribute, reads)
-                    if problem is not None:
+                    fault = self._judged(owner, target, attribute, reads)
+                    if fault is not None:
                         told.add((id(target), attribute))
-                        yield problem
+                        yield fault
 
     def _judged(
         self, owner: Class, target: Class, attribute: str, reads: list[Read]
-    ) -> Problem | None:
-        """The problem of one attribute, at its first certain read, or its first doubtful one."""
+    ) -> Fault | None:
+        """The fault of one attribute, at its first certain read, or its first doubtful one."""
+        set_at = 0
         if not self._missing(target, attribute, reads[0], exact=target is not owner):
-            return None
+            late = self._set_later(target, attribute, reads) if target is owner else None
+            if late is None:
+                return None
+            reads, set_at = [late[0]], late[1]
         through = reads[0].through
         if through and any(through in m.stored for m in self.program.mentioning(through)):
             return None  # another module may put another object there
@@ -80,7 +125,7 @@ class _Check:
         if not told:
             return None
         doubt, first = min(told, key=lambda pair: bool(pair[0]))
-        return self._problem(owner, target, attribute, [first, *reads], doubt)
+        return Fault(owner, target, attribute, (first, *reads), doubt, set_at)
 
     # ---- is it set?
 
@@ -120,21 +165,11 @@ class _Check:
                 if through in holder.body.bindings:
                     return None
                 for setting in holder.settings.get(through, ()):
-                    target = self._created(setting, holder)
+                    target = self.program.created(setting, holder)
                     if target is None:
                         return None
                     found.add(id(target))
         return target if len(found) == 1 else None
-
-    def _created(self, setting: Setting, holder: Class) -> Class | None:
-        """The class of `self.x = C(...)`."""
-        value = setting.value
-        if setting.how or not isinstance(value, ast.Call):
-            return None
-        resolved = self.program.resolve(value.func, setting.scope, holder.source)
-        if not isinstance(resolved, Class) or self.program.lineage(resolved).makes_others():
-            return None
-        return resolved
 
     def _names(self, owner: Class, scope: Scope) -> bool:
         """Say whether the class's name means the class, where it is read in this scope."""
@@ -145,6 +180,24 @@ class _Check:
             and bindings[0].owner is owner
             and owner.name not in self.source.rebound
         )
+
+    def _set_later(
+        self, owner: Class, attribute: str, reads: list[Read]
+    ) -> tuple[Read, int] | None:
+        """The read that comes before the only lines that set the attribute, and the first of these lines."""
+        lineages = [self.program.lineage(heir) for heir in self.heirs.get(id(owner), [owner])]
+        if _elsewhere(attribute, self.source) or not all(lineage.known for lineage in lineages):
+            return None
+        if any(_elsewhere(attribute, other) for other in self.program.mentioning(attribute)):
+            return None
+        for lineage in lineages:
+            for held in lineage.classes:
+                if held is not owner and held.settings.get(attribute):
+                    return None
+            bodies = any(attribute in c.body.bindings for c in lineage.classes)
+            if bodies or attribute in lineage.names or lineage.made(attribute):
+                return None
+        return read_too_early(owner, attribute, reads)
 
     # ---- is it certain?
 
@@ -211,111 +264,15 @@ class _Check:
                 return True
         return False
 
-    # ---- in words
-
-    def _problem(
-        self, owner: Class, target: Class, attribute: str, reads: list[Read], doubt: str
-    ) -> Problem:
-        """What happens, where, and what to change. `reads` are all reads, the one to tell of first."""
-        first = reads[0]
-        place = f"{owner.name}.{first.method.name}"
-        self_name = self._self_name(first)
-        prefix = f"{self_name}.{first.through}" if first.through else self_name
-        shown = f"`{prefix}.{_shown(attribute, target)}`"
-        lineage = self.program.lineage(target)
-        bases = [c.name for c in lineage.classes[1:]]
-        whole = target.name + (
-            f" or its base{'s' * (len(bases) > 1)} {', '.join(bases)}" if bases else ""
-        )
-        updated = target.settings.get(attribute)
-        if updated:
-            fault = f"is only updated (line {updated[0].line}), and {whole} never gives it a first value"
-        else:
-            verb = "called" if first.is_call else "read"
-            nothing = "defines or sets" if first.is_call else "sets"
-            fault = f"is {verb} in {place}, but nothing {nothing} it on {whole}"
-        may = "will raise" if not doubt else "may raise"
-        lines = sorted({r.line for r in reads[1:]} - {first.line})
-        also = f" It is also read at {listed(lines)}." if lines else ""
-        unsure = f" Not certain: {doubt}." if doubt else ""
-        advice = self._advice(owner, target, lineage, attribute, first, prefix)
-        return Problem(
-            kind="attribute_error",
-            path=self.source.path,
-            line=first.line,
-            severity="warning" if doubt else "error",
-            message=f"{self.source.path}:{first.line}: {shown} {fault}: this line {may} AttributeError."
-            f"{also}{unsure} {advice}",
-        )
-
-    def _self_name(self, read: Read) -> str:
-        arguments = read.method.node.args
-        return [*arguments.posonlyargs, *arguments.args][0].arg
-
-    def _advice(
-        self, owner: Class, target: Class, lineage: Lineage, attribute: str, read: Read, prefix: str
-    ) -> str:
-        """What to change, from the likeliest slip to the least."""
-        held = "" if read.through else self._on_a_held_object(owner, attribute)
-        if held:
-            return held
-        if attribute in target.settings:
-            return f"Set `{prefix}.{attribute} = ...` in {target.name}.__init__ first."
-        alike = _closest(attribute, lineage)
-        if alike:
-            return f"Did you mean `{prefix}.{_shown(alike, target)}`?"
-        local = _local(attribute, target, read, prefix)
-        if local:
-            return local
-        for other in self.source.classes:
-            if attribute in other.settings:
-                setting = other.settings[attribute][0]
-                return (
-                    f"{other.name} sets an attribute of that name (line {setting.line}{_how(setting)}), "
-                    f"but {owner.name} does not inherit from it. Set it in {target.name}.__init__."
-                )
-        return f"Set it in {target.name}.__init__, or correct the name."
-
-    def _on_a_held_object(self, owner: Class, attribute: str) -> str:
-        """Advice where another object that the class, or a class derived from it, holds has the attribute."""
-        for other in self.source.classes:
-            lineage = self.program.lineage(other)
-            if other is owner or attribute in lineage.names or not lineage.provides(attribute):
-                continue
-            held = self._held_as(owner, other)
-            if held:
-                where = other.settings.get(attribute)
-                line = f" (line {where[0].line}{_how(where[0])})" if where else ""
-                return (
-                    f"It is set on {other.name}{line}, which {held[0]} as `self.{held[1]}`: "
-                    f"write `self.{held[1]}.{attribute}`."
-                )
-        return ""
-
-    def _held_as(self, owner: Class, other: Class) -> tuple[str, str] | None:
-        """Who holds an object of another class ("T holds"), and in which attribute; None for nobody.
-
-        Certain is `self.x = Other(...)`; likely is an `x` of which attributes are read that only the
-        other class sets.
-        """
-        heirs = [owner, *(h for h in self.heirs.get(id(owner), []) if h is not owner)]
-        bases = [(heir, base) for heir in heirs for base in self.program.lineage(heir).classes]
-        for heir, base in bases:
-            for holder, settings in base.settings.items():
-                if self._created(settings[0], base) is other:
-                    return f"{heir.name} holds", holder
-        common = self.program.lineage(owner).names
-        own = {name for c in self.program.lineage(other).classes for name in c.settings} - common
-        for heir, base in bases:
-            for read in base.reads:
-                if read.through and read.attribute in own:
-                    return f"{heir.name} seems to hold", read.through
-        return None
-
 
 def _elsewhere(attribute: str, source: Source) -> bool:
     """Say whether a file sets the attribute on some object, or allows for its absence."""
-    return attribute in source.stored or attribute in source.guarded or attribute in source.asked
+    return (
+        attribute in source.stored
+        or attribute in source.guarded
+        or attribute in source.asked
+        or attribute.startswith(tuple(source.beginnings))
+    )
 
 
 def _grouped(owner: Class, held: bool) -> dict[tuple[str, str], list[Read]]:
@@ -326,43 +283,3 @@ def _grouped(owner: Class, held: bool) -> dict[tuple[str, str], list[Read]]:
         if usable and bool(read.through) == held:
             found.setdefault((read.through, read.attribute), []).append(read)
     return found
-
-
-def _closest(attribute: str, lineage: Lineage) -> str:
-    """The likeliest name for which this one is a slip ("" where none is near)."""
-    read = {r.attribute for c in lineage.classes for r in c.reads}
-    near = difflib.get_close_matches(attribute, sorted(lineage.all_names()), 5, _ALIKE)
-
-    def likelihood(name: str) -> tuple[bool, bool, float]:
-        swapped = sorted(name) == sorted(attribute)
-        ratio = difflib.SequenceMatcher(None, attribute, name).ratio()
-        return (swapped, name not in read, ratio)
-
-    return max(near, key=likelihood, default="")
-
-
-def _local(attribute: str, target: Class, read: Read, prefix: str) -> str:
-    """Advice where a method has a variable or an argument of that name."""
-    methods = [m for m in target.methods.values() if attribute in m.local_names]
-    for method in sorted(methods, key=lambda m: m is not read.method):
-        line = method.local_names[attribute]
-        kind = "an argument" if line == method.line else "a local variable"
-        if method is read.method:
-            return (
-                f"`{attribute}` is {kind} of {method.name} itself (line {line}): write it without "
-                f"`{prefix}.`, or set `{prefix}.{attribute}` first."
-            )
-        return (
-            f"`{attribute}` is {kind} of {target.name}.{method.name} (line {line}): "
-            f"write `self.{attribute} = {attribute}` there."
-        )
-    return ""
-
-
-def _how(setting: Setting) -> str:
-    return f", {setting.how}" if setting.how else ""
-
-
-def _shown(attribute: str, owner: Class) -> str:
-    prefix = f"_{owner.name.lstrip('_')}__"
-    return attribute.removeprefix(prefix[:-2]) if attribute.startswith(prefix) else attribute

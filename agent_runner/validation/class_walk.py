@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agent_runner.validation.classes import (
     Binding,
     Class,
+    Context,
     Method,
     Read,
     Scope,
@@ -20,10 +21,18 @@ from agent_runner.validation.classes import (
     Source,
     mangled,
 )
-from agent_runner.validation.instance import HARMLESS, READING, first_parameter
+from agent_runner.validation.instance import (
+    DOORS,
+    HARMLESS,
+    LOOKING,
+    READING,
+    REGISTERS,
+    first_parameter,
+)
 from agent_runner.validation.syntax import (
     FunctionNode,
     assigned,
+    beginning,
     catches_attribute_error,
     children,
     imported,
@@ -32,20 +41,6 @@ from agent_runner.validation.syntax import (
     names_in,
     parameters,
 )
-
-# `self.register_buffer("x", ...)` sets `x`; the positions are those of the name.
-_REGISTERS = frozenset({"register_buffer", "register_parameter", "add_module", "register_module"})
-# Touching one of these on `self` can set any attribute.
-_DOORS = frozenset({"__dict__", "__class__", "_parameters", "_buffers", "_modules", "__setstate__"})
-
-
-@dataclass(slots=True)
-class _Context:
-    scope: Scope
-    selves: dict[str, tuple[Class, Method]]
-    body_of: Class | None = None
-    method: Method | None = None
-    guarded: bool = False
 
 
 def collect(path: str, tree: ast.Module) -> Source:
@@ -56,8 +51,9 @@ def collect(path: str, tree: ast.Module) -> Source:
 class _Walk:
     def __init__(self, path: str) -> None:
         self.found = Source(path)
-        self.stack: list[tuple[ast.AST, _Context]] = []
+        self.stack: list[tuple[ast.AST, Context]] = []
         self.called: set[int] = set()  # ids of the expressions that are called
+        self.looked_at: set[int] = set()  # of those that are only looked at: `"x" in self.__dict__`
         self.handlers: dict[type[ast.AST], Callable[..., None]] = {
             ast.ClassDef: self.class_def,
             ast.FunctionDef: self.function,
@@ -84,7 +80,7 @@ class _Walk:
         }
 
     def run(self, tree: ast.Module) -> Source:
-        self.push(tree.body, _Context(self.found.scope, {}))
+        self.push(tree.body, Context(self.found.scope, {}))
         while self.stack:
             node, context = self.stack.pop()
             handler = self.handlers.get(type(node))
@@ -94,12 +90,14 @@ class _Walk:
                 self.children(node, context)
         return self.found
 
-    def push(self, nodes: Sequence[ast.AST | None], context: _Context) -> None:
+    def push(self, nodes: Sequence[ast.AST | None], context: Context) -> None:
         """Put nodes on the stack so that the first of them is visited first."""
         self.stack.extend((node, context) for node in reversed(nodes) if node is not None)
 
-    def children(self, node: ast.AST, context: _Context) -> None:
+    def children(self, node: ast.AST, context: Context) -> None:
         harmless = isinstance(node, HARMLESS)
+        if isinstance(node, ast.Compare):
+            self.looked_at.update(map(id, node.comparators))
         waiting: list[ast.AST] = []
         for child in children(node):
             if harmless and isinstance(child, ast.Name) and child.id in context.selves:
@@ -111,7 +109,7 @@ class _Walk:
 
     # ---- scopes
 
-    def class_def(self, node: ast.ClassDef, context: _Context) -> None:
+    def class_def(self, node: ast.ClassDef, context: Context) -> None:
         body = Scope(context.scope)
         owner = body.owner = Class(node.name, node, context.scope, body, self.found)
         self.found.classes.append(owner)
@@ -120,10 +118,10 @@ class _Walk:
         for base in node.bases:
             if not isinstance(base, ast.Name | ast.Attribute):
                 self.stack.append((base, context))
-        inner = _Context(body, context.selves, owner, guarded=context.guarded)
+        inner = Context(body, context.selves, owner, guarded=context.guarded)
         self.push(node.body, inner)
 
-    def function(self, node: FunctionNode, context: _Context) -> None:
+    def function(self, node: FunctionNode, context: Context) -> None:
         scope = Scope(context.scope)
         arguments = node.args
         names = {a.arg for a in parameters(arguments)}
@@ -149,9 +147,9 @@ class _Walk:
                 method.local_names.setdefault(name, node.lineno)
         for name in names:
             scope.bind(name, Binding())
-        self.push(node.body, _Context(scope, selves, None, method))
+        self.push(node.body, Context(scope, selves, None, method))
 
-    def anonymous(self, node: ast.Lambda, context: _Context) -> None:
+    def anonymous(self, node: ast.Lambda, context: Context) -> None:
         names = {a.arg for a in parameters(node.args)}
         self.push(node.args.defaults, context)
         self.push(node.args.kw_defaults, context)
@@ -159,9 +157,9 @@ class _Walk:
         scope = Scope(context.scope)
         for name in names:
             scope.bind(name, Binding())
-        self.push([node.body], _Context(scope, selves, None, context.method, context.guarded))
+        self.push([node.body], Context(scope, selves, None, context.method, context.guarded))
 
-    def attempt(self, node: ast.Try | ast.TryStar, context: _Context) -> None:
+    def attempt(self, node: ast.Try | ast.TryStar, context: Context) -> None:
         self.push(node.finalbody, context)
         self.push(node.orelse, context)
         self.push(node.handlers, context)
@@ -171,7 +169,7 @@ class _Walk:
         if any(h.type is not None and "AttributeError" in names_in(h.type) for h in node.handlers):
             self.found.catches = True
 
-    def with_block(self, node: ast.With | ast.AsyncWith, context: _Context) -> None:
+    def with_block(self, node: ast.With | ast.AsyncWith, context: Context) -> None:
         self.push(
             node.body, replace(context, guarded=context.guarded or catches_attribute_error(node))
         )
@@ -179,7 +177,7 @@ class _Walk:
 
     # ---- attributes
 
-    def attribute(self, node: ast.Attribute, context: _Context) -> None:
+    def attribute(self, node: ast.Attribute, context: Context) -> None:
         value = node.value
         owner, _ = self.self_of(value, context)
         name = mangled(node.attr, context.scope.class_around())
@@ -189,21 +187,24 @@ class _Walk:
                 self.found.guarded.add(name)
             else:
                 self.read(node, name, value, context)
-            if owner is not None and name in _DOORS and name != "__class__":
+            if name in LOOKING:
+                self.looked_at.add(id(value))
+            shut = name == "__class__" or id(node) in self.looked_at
+            if owner is not None and name in DOORS and not shut:
                 owner.dynamic = True
         elif owner is not None:
             owner.set(name, Setting(node.lineno, context.scope))
-            owner.dynamic |= name in _DOORS
+            owner.dynamic |= name in DOORS
         else:
             self.found.stored.add(name)
-            self.found.dynamic |= name in _DOORS
+            self.found.dynamic |= name in DOORS
         if not isinstance(value, ast.Name):
             self.stack.append((value, context))
         elif owner is None:
             self.found.mentioned.add(value.id)
 
     def read(
-        self, node: ast.Attribute, name: str, value: ast.expr, context: _Context, through: str = ""
+        self, node: ast.Attribute, name: str, value: ast.expr, context: Context, through: str = ""
     ) -> None:
         """Record `self.name`, and `self.through.name`."""
         owner, method = self.self_of(value, context)
@@ -215,13 +216,13 @@ class _Walk:
             self.read(node, name, value.value, context, through)
 
     def self_of(
-        self, value: ast.expr, context: _Context
+        self, value: ast.expr, context: Context
     ) -> tuple[Class, Method] | tuple[None, None]:
         if isinstance(value, ast.Name):
             return context.selves.get(value.id, (None, None))
         return None, None
 
-    def augmented(self, node: ast.AugAssign, context: _Context) -> None:
+    def augmented(self, node: ast.AugAssign, context: Context) -> None:
         target = node.target
         owner = None
         if isinstance(target, ast.Attribute):
@@ -237,43 +238,43 @@ class _Walk:
             self.stack.append((target, context))
         self.stack.append((node.value, context))
 
-    def assign(self, node: ast.Assign, context: _Context) -> None:
+    def assign(self, node: ast.Assign, context: Context) -> None:
         for target in node.targets:
             self.target(target, node.value, context)
         self.stack.append((node.value, context))
 
-    def annotated(self, node: ast.AnnAssign, context: _Context) -> None:
+    def annotated(self, node: ast.AnnAssign, context: Context) -> None:
         if node.value is not None:
             self.target(node.target, node.value, context)
             self.stack.append((node.value, context))
         elif not isinstance(node.target, ast.Attribute):
             self.stack.append((node.target, context))
 
-    def target(self, target: ast.expr, value: ast.expr, context: _Context) -> None:
+    def target(self, target: ast.expr, value: ast.expr, context: Context) -> None:
         if isinstance(target, ast.Name):
             self.bind(target, context, Binding(value=value))
             return
         if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
             owner, _ = self.self_of(target.value, context)
-            if owner is not None and target.attr not in _DOORS:
+            if owner is not None and target.attr not in DOORS:
                 name = mangled(target.attr, context.scope.class_around())
                 owner.set(name, Setting(target.lineno, context.scope, "", value, target.value.id))
                 return
         self.stack.append((target, context))
 
-    def subscript(self, node: ast.Subscript, context: _Context) -> None:
+    def subscript(self, node: ast.Subscript, context: Context) -> None:
         stores = not isinstance(node.ctx, ast.Load)
         if stores and isinstance(node.value, ast.Call):
             function = node.value.func
             if isinstance(function, ast.Name) and function.id in ("vars", "locals", "globals"):
                 self.found.dynamic = True
-        if stores and isinstance(node.value, ast.Attribute) and node.value.attr in _DOORS:
-            self.sets(None, literal(node.slice), Setting(node.lineno, context.scope))
+        if stores and isinstance(node.value, ast.Attribute) and node.value.attr in DOORS:
+            self.sets(None, node.slice, Setting(node.lineno, context.scope))
         self.children(node, context)
 
     # ---- calls
 
-    def call(self, node: ast.Call, context: _Context) -> None:
+    def call(self, node: ast.Call, context: Context) -> None:
         function = node.func
         if isinstance(function, ast.Name):
             self.found.called[function.id].append(context.scope)
@@ -286,7 +287,7 @@ class _Walk:
         named = last_name(function)
         reading = isinstance(function, ast.Name) and named in READING
         asking = reading and named in ("isinstance", "issubclass", "super")
-        understood = named in _REGISTERS or named in ("setattr", "getattr", "hasattr", "delattr")
+        understood = named in REGISTERS or named in ("setattr", "getattr", "hasattr", "delattr")
         for argument in [*node.args, *(k.value for k in node.keywords)]:
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 if not understood:
@@ -298,15 +299,16 @@ class _Walk:
             elif not (asking and isinstance(argument, ast.Name)):
                 self.stack.append((argument, context))
 
-    def builtin(self, name: str, node: ast.Call, context: _Context) -> None:
+    def builtin(self, name: str, node: ast.Call, context: Context) -> None:
         """`setattr`, `getattr`, `hasattr`, `vars`, `dir`, `exec` and what they do to attributes."""
         self.found.dynamic |= name == "exec"
         if not node.args:
             return
         owner, method = self.self_of(node.args[0], context)
-        key = literal(node.args[1]) if len(node.args) > 1 else None
+        second = node.args[1] if len(node.args) > 1 else None
+        key = literal(second)
         if name in ("setattr", "delattr"):
-            self.sets(owner, key, Setting(node.lineno, context.scope, name))
+            self.sets(owner, second, Setting(node.lineno, context.scope, name))
         elif name in ("hasattr", "getattr"):
             if key is not None:
                 self.found.mentioned.add(key)
@@ -319,15 +321,15 @@ class _Walk:
                 method.doubt or f"the method asks for the type of `self` (line {node.lineno})"
             )
 
-    def method_call(self, function: ast.Attribute, node: ast.Call, context: _Context) -> None:
+    def method_call(self, function: ast.Attribute, node: ast.Call, context: Context) -> None:
         """`self.register_buffer("x", ...)`, `object.__setattr__(self, "x", ...)` and their like."""
         name = function.attr
-        if name in _REGISTERS:
+        if name in REGISTERS:
             owner, _ = self.self_of(function.value, context)
             named = next((k.value for k in node.keywords if k.arg == "name"), None)
             given = node.args[0] if node.args else named
             if given is not None:
-                self.sets(owner, literal(given), Setting(node.lineno, context.scope, name))
+                self.sets(owner, given, Setting(node.lineno, context.scope, name))
         elif name in ("__setattr__", "__delattr__") and node.args:
             owner, _ = self.self_of(node.args[0], context)
             at = 1
@@ -337,22 +339,22 @@ class _Walk:
             if owner is None and isinstance(function.value, ast.Call):
                 owner = context.scope.class_around()
             key = node.args[at] if len(node.args) > at else None
-            self.sets(owner, literal(key), Setting(node.lineno, context.scope, name))
+            self.sets(owner, key, Setting(node.lineno, context.scope, name))
 
-    def sets(self, owner: Class | None, key: str | None, setting: Setting) -> None:
-        if owner is not None:
-            if key is None:
-                owner.dynamic = True
-            else:
-                owner.set(key, setting)
-        elif key is None:
-            self.found.dynamic = True
+    def sets(self, owner: Class | None, key: ast.expr | None, setting: Setting) -> None:
+        name, start = literal(key), beginning(key)
+        held = self.found if owner is None else owner
+        if name is None:
+            held.beginnings |= {start} if start else set()
+            held.dynamic |= not start
+        elif owner is not None:
+            owner.set(name, setting)
         else:
-            self.found.stored.add(key)
+            self.found.stored.add(name)
 
     # ---- names
 
-    def name(self, node: ast.Name, context: _Context) -> None:
+    def name(self, node: ast.Name, context: Context) -> None:
         if not isinstance(node.ctx, ast.Load):
             self.bind(node, context, Binding())
             return
@@ -363,21 +365,21 @@ class _Walk:
         if node.id in ("setattr", "exec"):
             self.found.dynamic = True
 
-    def bind(self, node: ast.Name, context: _Context, binding: Binding) -> None:
+    def bind(self, node: ast.Name, context: Context, binding: Binding) -> None:
         self.bind_name(node.id, context, binding)
         if node.id in context.selves:
             context.selves[node.id][1].rebound = True
         elif context.method is not None:
             context.method.local_names.setdefault(node.id, node.lineno)
 
-    def bind_name(self, name: str, context: _Context, binding: Binding) -> None:
+    def bind_name(self, name: str, context: Context, binding: Binding) -> None:
         context.scope.bind(name, binding)
         real = mangled(name, context.scope.owner)
         if real != name:
             context.scope.bind(real, binding)
 
     def named(
-        self, node: ast.ExceptHandler | ast.MatchAs | ast.MatchStar, context: _Context
+        self, node: ast.ExceptHandler | ast.MatchAs | ast.MatchStar, context: Context
     ) -> None:
         if node.name:
             context.scope.bind(node.name, Binding())
@@ -386,12 +388,12 @@ class _Walk:
         else:
             self.children(node, context)
 
-    def imports(self, node: ast.Import | ast.ImportFrom, context: _Context) -> None:
+    def imports(self, node: ast.Import | ast.ImportFrom, context: Context) -> None:
         for name, dotted in imported(node):
             if name == "*":
                 self.found.starred = True
             else:
                 context.scope.bind(name, Binding(imported=dotted))
 
-    def global_names(self, node: ast.Global | ast.Nonlocal, context: _Context) -> None:
+    def global_names(self, node: ast.Global | ast.Nonlocal, context: Context) -> None:
         self.found.rebound.update(node.names)

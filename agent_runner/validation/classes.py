@@ -96,6 +96,7 @@ class Class:
     settings: dict[str, list[Setting]] = field(default_factory=dict)
     reads: list[Read] = field(default_factory=list)
     escapes: list[tuple[ast.expr | None, Scope]] = field(default_factory=list)  # calls given `self`
+    beginnings: set[str] = field(default_factory=set)  # of names that are made at run time
     dynamic: bool = False  # sets attributes whose names cannot be read
 
     def set(self, name: str, setting: Setting) -> None:
@@ -118,9 +119,23 @@ class Source:
     called: dict[str, list[Scope]] = field(default_factory=lambda: defaultdict(list))
     handed: dict[str, list[Scope]] = field(default_factory=lambda: defaultdict(list))  # as values
     rebound: set[str] = field(default_factory=set)  # `global` and `nonlocal` names
+    beginnings: set[str] = field(
+        default_factory=set
+    )  # of names set on other objects, made at run time
     dynamic: bool = False  # sets attributes of other objects under names that cannot be read
     catches: bool = False  # it has a handler for AttributeError
     starred: bool = False  # `from x import *`
+
+
+@dataclass(slots=True)
+class Context:
+    """Where the walk over a file is. `selves` are the names that stand for an instance there."""
+
+    scope: Scope
+    selves: dict[str, tuple[Class, Method]]
+    body_of: Class | None = None
+    method: Method | None = None
+    guarded: bool = False
 
 
 def mangled(name: str, owner: Class | None) -> str:

@@ -19,6 +19,12 @@ HARMLESS = (
     | ast.AsyncFor | ast.comprehension | ast.UnaryOp | ast.BinOp | ast.BoolOp | ast.If | ast.IfExp
     | ast.While | ast.withitem | ast.Assert | ast.Starred | ast.YieldFrom | ast.Await | ast.Raise
 )  # fmt: skip
+# `self.register_buffer("x", ...)` sets `x`.
+REGISTERS = frozenset({"register_buffer", "register_parameter", "add_module", "register_module"})
+# Touching one of these on `self` can set any attribute ...
+DOORS = frozenset({"__dict__", "__class__", "_parameters", "_buffers", "_modules", "__setstate__"})
+# ... but not by these.
+LOOKING = frozenset({"items", "keys", "values", "copy", "get"})
 # Decorators under which the first parameter is still the instance.
 _KEEPING_NAMES = """
 property cached_property abstractmethod abstractproperty no_grad inference_mode enable_grad

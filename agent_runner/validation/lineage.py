@@ -33,15 +33,24 @@ class Lineage:
     classes: list[Class]
     names: set[str] = field(default_factory=set)
     known: bool = True  # every base is known, and none can make attributes up
+    foreign: bool = False  # a base comes from a library that is not known here
     doubt: str = ""
 
     def provides(self, attribute: str) -> bool:
         """Say whether the attribute is one of the library's, named in a class body, or set on `self`."""
-        return attribute in self.names or any(
-            attribute in c.body.bindings
-            or any(not _needs_itself(s, attribute) for s in c.settings.get(attribute, ()))
-            for c in self.classes
+        return (
+            attribute in self.names
+            or self.made(attribute)
+            or any(
+                attribute in c.body.bindings
+                or any(not _needs_itself(s, attribute) for s in c.settings.get(attribute, ()))
+                for c in self.classes
+            )
         )
+
+    def made(self, attribute: str) -> bool:
+        """Say whether a name made at run time on `self` may be this one: `setattr(self, f"x_{i}", ...)`."""
+        return any(attribute.startswith(tuple(c.beginnings)) for c in self.classes)
 
     def too_long(self) -> bool:
         """Say whether the line of bases was too long to be followed to its end."""
@@ -150,6 +159,16 @@ class Program:
             return None if bindings or end == len(parts) - 1 else dotted
         return dotted
 
+    def created(self, setting: Setting, holder: Class) -> Class | None:
+        """The class of `self.x = C(...)`."""
+        value = setting.value
+        if setting.how or not isinstance(value, ast.Call):
+            return None
+        resolved = self.resolve(value.func, setting.scope, holder.source)
+        if not isinstance(resolved, Class) or self.lineage(resolved).makes_others():
+            return None
+        return resolved
+
     # ---- inheritance
 
     def lineage(self, owner: Class) -> Lineage:
@@ -182,11 +201,13 @@ class Program:
                 found.classes += fresh[: _LONGEST + 1]
                 found.names |= inherited.names
                 found.known &= inherited.known and resolved is not owner
+                found.foreign |= inherited.foreign
                 found.doubt = found.doubt or inherited.doubt
                 continue
             names = _library(resolved)
             if names is None:
                 found.known = False
+                found.foreign = True
             else:
                 found.names |= names
 

@@ -62,14 +62,19 @@ def binding_doubt(program: Program, name: ast.Name) -> Doubt | None:
     at_once = True  # executed where it stands, and not when something is called later
     scope: Scope | None = program.scopes[name]
     own = scope
+    around = {node for node, _part in program.chain(name)}
     while scope is not None:
         if scope.kind != "class" or scope is own:
             found = scope.bindings.get(name.id, [])
+            if any(b.how == "caught" and b.node in around for b in found):
+                return Doubt(SILENT)  # a function within the `except`
             if found and not at_once:
                 return Doubt(f"it is given a value in line {found[0].line}")
             if len(found) > _MOST_BINDINGS:
                 return Doubt("it is given a value in many lines")
             for binding in found:
+                if binding.how == "caught" and binding.node not in around:
+                    continue  # gone at the end of its `except`, and not there before it
                 if not _comes_after(program, name, scope, binding):
                     return Doubt(_of_binding(binding))
             if found and scope.kind == "function":
@@ -81,12 +86,10 @@ def binding_doubt(program: Program, name: ast.Name) -> Doubt | None:
 
 
 def _of_binding(binding: Binding) -> str:
-    if binding.how == "caught":
-        return (
-            f"it has one within the `except` in line {binding.line}, which takes it away at its end"
-        )
     if binding.how == "del":
         return f"that depends on what line {binding.line} deletes"
+    if binding.how == "global":
+        return SILENT  # a function sets it
     return f"it is given a value in line {binding.line}"
 
 
@@ -108,8 +111,23 @@ def _comes_after(program: Program, name: ast.Name, scope: Scope, binding: Bindin
         if node is scope.node:
             break
         if isinstance(node, _MORE_THAN_ONCE) and node in around:
-            return False
+            return _in_the_first_round(program, name, node)
     return True
+
+
+def _in_the_first_round(program: Program, name: ast.Name, loop: ast.AST) -> bool:
+    """Whether a use in a loop is executed as soon as the loop's body is, whatever its conditions."""
+    if not isinstance(loop, ast.For | ast.AsyncFor | ast.While) or any(
+        isinstance(n, ast.Continue | ast.Break) and n.lineno < name.lineno for n in ast.walk(loop)
+    ):
+        return False
+    for node, part in program.chain(name):
+        if node is loop:
+            return part == "body"
+        inner = part in ("body", "orelse", "handlers", "finalbody", "cases")
+        if inner or isinstance(node, ast.BoolOp | ast.IfExp | Comprehension):
+            return False
+    return False
 
 
 # ------------------------------------------------------------ is it reached, does the error get through

@@ -106,13 +106,16 @@ _IMPORTS = {
     "tqdm": "from tqdm import tqdm",
     "pprint": "from pprint import pprint",
 }
+_BUILTINS = [name for name in dir(builtins) if not name.startswith("_")]
+_CONSTANTS = {"true": "True", "false": "False", "none": "None", "null": "None", "nil": "None"}
 
 
 def help_for(program: Program, name: ast.Name, others: Mapping[str, str]) -> str:
     """One sentence on what to change; empty where nothing is plausible."""
     scope = program.scopes[name]
     return (
-        _bound_below(program, name, scope)
+        _of_class_body(name.id, scope)
+        or _bound_below(program, name, scope)
         or _of_the_object(name.id, scope)
         or _import(name)
         or _of_other_method(program, name.id, scope)
@@ -122,31 +125,66 @@ def help_for(program: Program, name: ast.Name, others: Mapping[str, str]) -> str
     )
 
 
+def _of_class_body(name: str, scope: Scope) -> str:
+    """A comprehension or a lambda in a class body, which cannot see the names of that body."""
+    inner = scope
+    while inner.kind == "comprehension" or isinstance(inner.node, ast.Lambda):
+        if inner.parent is None:
+            return ""
+        inner = inner.parent
+    if inner is scope or inner.kind != "class" or name not in inner.bindings:
+        return ""
+    what = "a lambda" if isinstance(scope.node, ast.Lambda) else "a comprehension"
+    return (
+        f"`{name}` belongs to the body of class {inner.name} (line {inner.bindings[name][0].line}), and "
+        f"{what} there cannot see it: define `{name}` above the class, or use a `for` loop."
+    )
+
+
 def _bound_below(program: Program, name: ast.Name, scope: Scope) -> str:
     """It gets its value in the same module or function, but further down."""
     # Within a function, only its own variables come into question: it runs when all else is there.
     around = enclosing_functions(program, scope)
     looked_in = [scope, *(around[:1] or [program.module])]
     for holder in looked_in:
-        found = [b for b in holder.bindings.get(name.id, []) if b.how != "del"]
+        bound = holder.bindings.get(name.id, [])
+        deleted = [b.line for b in bound if b.how == "del" and b.line < name.lineno]
+        found = [b for b in bound if b.how != "del"]
         if not found:
             continue
+        if deleted:
+            return f"Line {deleted[-1]} deletes it: use it before that line, or do not delete it."
+        if all(b.how == "caught" for b in found):
+            return f"Keep it under another name within that `except`: `error = {name.id}`."
         binding = min(found, key=lambda b: b.line)
         if binding.how == "class" and any(node is binding.node for node, _ in program.chain(name)):
             return (
                 f"The class `{name.id}` does not exist yet while its own body is executed: write the "
                 f'annotation as a string, `"{name.id}"`.'
             )
-        if holder.kind == "function" and name.id in program.module.bindings:
+        outer = _of_outer(program, name.id, around) if holder.kind == "function" else ""
+        if outer:
             return (
                 f"`{name.id}` is assigned in line {binding.line} of the same function, so it is a local "
-                "variable all through it, and has no value yet here: give the local variable another "
-                f"name, or pass the module's `{name.id}` as an argument."
+                f"variable all through it, and has no value yet here. {outer}"
             )
         if binding.line <= name.lineno:
             return "This is where it gets its first value: give it one before."
         return f"It gets its value in line {binding.line}, after this line: move that above."
     return ""
+
+
+def _of_outer(program: Program, name: str, around: list[Scope]) -> str:
+    """Advice where a function assigns a name that also exists around it."""
+    holder = next((s for s in [*around[1:], program.module] if name in s.bindings), None)
+    if holder is None:
+        return ""
+    is_global = holder is program.module
+    whose, word = ("the module", "global") if is_global else (holder.qualified_name, "nonlocal")
+    return (
+        f"Where that of {whose} is meant, write `{word} {name}` at the start of the function; "
+        "else give it a value above this line."
+    )
 
 
 def _of_the_object(name: str, scope: Scope) -> str:
@@ -229,9 +267,11 @@ def _did_you_mean(program: Program, name: str, scope: Scope) -> str:
         if inner.kind != "class" or inner is scope:
             known.update(dict.fromkeys(inner.bindings))
         inner = inner.parent
-    known.update(dict.fromkeys(n for n in dir(builtins) if not n.startswith("_")))
     known.pop(name, None)
     if len(name) < 3 or len(known) > 2000:
         return ""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    near = near or difflib.get_close_matches(name, _BUILTINS, n=1, cutoff=0.85)
+    if name.lower() in _CONSTANTS:
+        near = [_CONSTANTS[name.lower()]]
     return f"Did you mean `{near[0]}`?" if near else ""

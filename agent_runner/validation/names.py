@@ -26,6 +26,7 @@ from agent_runner.validation.name_help import help_for
 from agent_runner.validation.name_reach import enclosing_functions, reached_functions
 from agent_runner.validation.name_scopes import Function, Program, Scope, read_program
 from agent_runner.validation.name_tricks import file_tricks, is_known_to_python
+from agent_runner.validation.syntax import shortened
 
 UNDEFINED = ("F821", "F823")
 # Faults at run time, or code that cannot mean what it says. Left out with intent: what only has no use
@@ -36,7 +37,6 @@ DOUBTFUL = (
 )
 _MOST_FINDINGS = 200  # looked at in one file
 _MOST_PROBLEMS = 20
-_CODE_LIMIT = 160
 _OURS = sys.version_info[:2]
 
 
@@ -103,7 +103,7 @@ def doubtful_code(
         code = program.line(finding.line)
         words = _doubtful(program, finding)
         if words and (finding.rule, finding.message, code) not in old:
-            message = f"{name}:{finding.line}: {words}: `{_short(code)}`"
+            message = f"{name}:{finding.line}: {words}: `{shortened(code)}`"
             problems.append(_warning("doubtful_code", name, finding.line, message))
     return problems[:_MOST_PROBLEMS]
 
@@ -178,7 +178,7 @@ def _problem(path: str, judge: _Judge, group: _Group) -> Problem:
     scope = program.scopes[node]
     is_local = scope.kind == "function" and node.id in scope.bindings
     error = "UnboundLocalError" if is_local else "NameError"
-    message = f"{path}:{line}: `{node.id}` has no value{place}: `{_short(program.line(line))}`"
+    message = f"{path}:{line}: `{node.id}` has no value{place}: `{shortened(program.line(line))}`"
     message += f" raises {error}." if first.doubt is None else f", but {first.doubt.words}."
     advice = help_for(program, node, judge.others)
     message += f" {advice}" if advice else ""
@@ -259,7 +259,3 @@ def _redefined(program: Program, finding: Finding) -> str:
 
 def _warning(kind: str, path: str, line: int, message: str) -> Problem:
     return Problem(kind=kind, message=message, path=path, line=line, severity="warning")
-
-
-def _short(code: str) -> str:
-    return code if len(code) <= _CODE_LIMIT else code[: _CODE_LIMIT - 3] + "..."

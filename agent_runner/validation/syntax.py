@@ -10,6 +10,7 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _CATCHES = frozenset({"AttributeError", "Exception", "BaseException"})
 _CONTEXTS = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
 _SHOWN_LINES = 8
+_CODE_LIMIT = 160
 
 
 def children(node: ast.AST) -> Iterator[ast.AST]:
@@ -42,6 +43,20 @@ def last_name(node: ast.AST) -> str:
 def literal(node: ast.expr | None) -> str | None:
     """The text of a string constant."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def beginning(node: ast.expr | None) -> str:
+    """How a text that is made at run time certainly begins: `f"x_{i}"`, `"x_" + i`, `"x_%d" % i`; or ""."""
+    if isinstance(node, ast.JoinedStr):
+        return literal(node.values[0] if node.values else None) or ""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return literal(node.left) or beginning(node.left)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+        return (literal(node.left) or "").partition("%")[0]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        is_format = node.func.attr == "format"
+        return (literal(node.func.value) or "").partition("{")[0] if is_format else ""
+    return ""
 
 
 def imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
@@ -84,6 +99,11 @@ def listed(lines: Sequence[int]) -> str:
     shown = ", ".join(map(str, lines[:_SHOWN_LINES]))
     more = f" and {len(lines) - _SHOWN_LINES} more" if len(lines) > _SHOWN_LINES else ""
     return f"line{'s' * (len(lines) > 1)} {shown}{more}"
+
+
+def shortened(code: str) -> str:
+    """A line of code, cut to what a message can hold."""
+    return code if len(code) <= _CODE_LIMIT else code[: _CODE_LIMIT - 3] + "..."
 
 
 def names_in(node: ast.AST) -> set[str]:

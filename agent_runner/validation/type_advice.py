@@ -15,7 +15,9 @@ from pathlib import Path
 
 from agent_runner.records import Problem
 from agent_runner.validation import linters
+from agent_runner.validation.attributes import Judged
 from agent_runner.validation.linters import Finding, lines_of
+from agent_runner.validation.syntax import shortened
 
 RULES = (
     "import-not-found",
@@ -30,7 +32,6 @@ RULES = (
     "possibly-unresolved-reference",
 )
 _MOST = 5
-_CODE_LIMIT = 160
 _REMEDIES = {
     "import-not-found": "The experiment's Python has no such module, and nothing is installed for a run: "
     "use one that it has.",
@@ -39,6 +40,11 @@ _REMEDIES = {
     "too-many-positional-arguments": "Take the surplus out of the call, or add the parameters.",
     "possibly-unresolved-reference": "Give it a value on every path that leads here.",
 }
+_MISSING = re.compile(r"(?:Object of type `(?P<type>.+)`|.*) has no attribute `(?P<name>\w+)`$")
+_NOTHING = Judged()
+_SET = "Unresolved attribute"  # of an assignment, which gives the object the attribute
+_CONDITIONAL = re.compile(r"\s*(?:if|elif|else|match|case|while)\b")
+_LATER = re.compile(r"\s*(?:for|async for|while|except)\b")
 # Said of objects whose attributes no type checker can know.
 _VAGUE = re.compile(
     r"^Object of type `(?:object|Module|Unknown|.*\bUnknown\b.*|.* \| .*)` has no attribute"
@@ -48,7 +54,12 @@ _OPTIONAL = re.compile(r"\s*(?:try\s*:|if\b.*\bTYPE_CHECKING\b)")
 
 
 def type_advice(
-    root: Path, name: str, text: str, before: str | None, interpreter: Path
+    root: Path,
+    name: str,
+    text: str,
+    before: str | None,
+    interpreter: Path,
+    judged: Judged = _NOTHING,
 ) -> list[Problem]:
     """At most five warnings (`type_advice`) on faults that the edit has brought into one file.
 
@@ -56,6 +67,7 @@ def type_advice(
     are those of `interpreter`. `before` is the file's text in the template: what ty finds there too (same
     rule, message and line of code) is not the edit's. Both texts are asked about in one process, as nearly
     all of its time is spent on the libraries that both import. Empty where ty is missing, or too slow.
+    What it says of classes that are `judged` by a check of our own is left to that.
     """
     files = {f"after/{name}": text}
     if before is not None:
@@ -66,7 +78,7 @@ def type_advice(
     fresh = {
         _key(f, now): f
         for f in reversed(answer.findings)  # of several that read the same, the first is told
-        if f.file.startswith("after/") and _key(f, now) not in old and _is_telling(f, now)
+        if f.file.startswith("after/") and _key(f, now) not in old and _is_telling(f, now, judged)
     }
     found = sorted(fresh.values(), key=lambda f: f.line)
     return [_problem(name, now, finding) for finding in found[:_MOST]]
@@ -82,7 +94,7 @@ def _code(finding: Finding, lines: list[str]) -> str:
 
 def _problem(name: str, lines: list[str], finding: Finding) -> Problem:
     code = _code(finding, lines)
-    code = code if len(code) <= _CODE_LIMIT else code[: _CODE_LIMIT - 3] + "..."
+    code = shortened(code)
     remedy = _REMEDIES.get(finding.rule, "")
     message = f"{name}:{finding.line}: a type checker finds: {finding.message}: `{code}`. {remedy}"
     return Problem(
@@ -94,9 +106,11 @@ def _problem(name: str, lines: list[str], finding: Finding) -> Problem:
     )
 
 
-def _is_telling(finding: Finding, lines: list[str]) -> bool:
+def _is_telling(finding: Finding, lines: list[str], judged: Judged) -> bool:
     if finding.rule == "missing-attribute":
-        return not _VAGUE.match(finding.message)
+        return not _VAGUE.match(finding.message) and _is_never_set(finding, lines, judged)
+    if finding.rule == "possibly-unresolved-reference":
+        return not _depends_on_more(finding, lines)
     if finding.rule == "invalid-argument-type":
         return bool(_TEXT_FOR_SOMETHING_ELSE.search(finding.message))
     if finding.rule in ("import-not-found", "missing-module-member"):
@@ -106,19 +120,57 @@ def _is_telling(finding: Finding, lines: list[str]) -> bool:
     return True
 
 
-def _is_optional_import(lines: list[str], number: int) -> bool:
-    """Whether an import may fail, since it stands in a `try` or is only for a type checker.
+def _is_never_set(finding: Finding, lines: list[str], judged: Judged) -> bool:
+    """Whether nothing in the file sets an attribute that ty misses, on whatever object, or quotes it."""
+    missing = _MISSING.match(finding.message)
+    if finding.message.startswith(_SET):
+        return False
+    if missing is None:
+        return True
+    kind = missing["type"] or ""
+    if kind in judged.open_classes:
+        return False
+    if kind.startswith("Self@") and any(finding.line in own for own in judged.lines):
+        return False
+    word = re.escape(missing["name"])
+    stored = re.compile(
+        rf"\.{word}\s*(?:=(?!=)|[-+*/|&]=|:[^=]+=)|\bfor\b.*\.{word}\s+in\b|\bdef\s+{word}\b|[\"']{word}[\"']"
+    )
+    return not any(stored.search(line) for line in lines)
 
-    Read from the indentation: this runs beside other checks, and Python's parser prints warnings for which
-    the filters can only be set for all threads at once.
+
+def _depends_on_more(finding: Finding, lines: list[str]) -> bool:
+    """Whether a name that may have no value is read under a condition, or set in a loop or a handler.
+
+    Then the program may well be right: `if use_amp: amp.scale(loss)`, `for step in ...: best = loss`.
+    """
+    if any(_CONDITIONAL.match(header) for header in _headers(lines, finding.line)):
+        return True
+    name = finding.message.partition("`")[2].partition("`")[0]
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    if any("global " in line and word.search(line) for line in lines):
+        return True
+    earlier = [n for n, line in enumerate(lines[: finding.line - 1], 1) if word.search(line)]
+    return any(_LATER.match(header) for n in earlier for header in _headers(lines, n))
+
+
+def _is_optional_import(lines: list[str], number: int) -> bool:
+    """Whether an import may fail, since it stands in a `try` or is only for a type checker."""
+    return any(_OPTIONAL.match(header) for header in _headers(lines, number))
+
+
+def _headers(lines: list[str], number: int) -> list[str]:
+    """The lines that open the blocks around it, innermost first.
+
+    Read from the indentation, which is enough for advice.
     """
     depth = _depth(lines[number - 1]) if number <= len(lines) else 0
+    found = []
     for line in reversed(lines[: number - 1]):
         if line.strip() and not line.strip().startswith("#") and _depth(line) < depth:
             depth = _depth(line)
-            if _OPTIONAL.match(line):
-                return True
-    return False
+            found.append(line)
+    return found
 
 
 def _depth(line: str) -> int:

@@ -183,6 +183,87 @@ def test_only_the_innermost_frames_of_a_deep_stack(program: Program) -> None:
     assert "locals" in frames[-1]
 
 
+LOUD = (
+    "def loud(*a, **k): print('ran'); raise SystemExit(9)",
+    "class Meta(type):",
+    "    def __getattribute__(self, name): loud()",
+    "    __instancecheck__ = __subclasscheck__ = loud",
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (("class L(metaclass=Meta): pass", "x = object.__new__(L)"), "fail.L"),
+        (("class L: __dict__ = __class__ = shape = property(loud)", "x = L()"), "fail.L"),
+        (("class Namespace: __dict__ = property(loud)", "x = Namespace()"), "fail.Namespace"),
+        (("class PosixPath: __str__ = loud", "x = PosixPath()"), "fail.PosixPath"),
+        (("x = type('slice', (), {'__str__': loud})()",), "slice"),
+        (("class L: __repr__ = loud", "x = slice(L(), 1)"), "slice(fail.L, 1, None)"),
+        (("class D: __module__ = 'pandas'; shape = property(loud)", "x = D()"), "fail.D"),
+        (("import weakref", "class L: pass", "x = weakref.proxy(L())"), "weakref.ProxyType"),
+        (("x = range(1 << 90000)",), "range(0, an int of 90001 bits)"),
+    ],
+)
+def test_classes_that_look_like_others(program: Program, lines: tuple[str, ...], told: str) -> None:
+    done = program.run(in_function(*LOUD, *lines, last="1 / 0; x, x.y.z"))
+    assert "ran" not in done.stdout and done.returncode == 1
+    assert values(program)["x"].rpartition(".")[2] == told.rpartition(".")[2]
+
+
+def test_attributes_in_slots(program: Program) -> None:
+    program.run(
+        "class P:\n    __slots__ = ('size', 'gone')\n"
+        "def fail():\n    x = P(); x.size = 3\n    x.size + x.gone\nfail()\n"
+    )
+    assert values(program) == {"x": "P", "x.size": "3"}
+
+
+def test_names_that_are_none_and_mappings_of_the_programs_own(program: Program) -> None:
+    program.run("globals()[5] = 1\ny = 2\ny.x\n")
+    assert values(program, "<module>") == {"y": "2"}
+    done = program.run(
+        "class D(dict):\n    def items(self): print('ran')\n    __iter__ = __contains__ = items\n"
+        "names = D(x=7)\n"
+        "exec(compile('x.y', 'experiment.py', 'exec'), {}, names)\n"
+    )
+    assert "ran" not in done.stdout
+    assert program.exception["chain"][0]["frames"][-1]["locals"] == {"x": "7"}
+
+
+def test_numpy_arrays_in_a_file_that_has_shrunk_are_not_read(program: Program) -> None:
+    """Reading them is a SIGBUS, which no one can catch."""
+    pytest.importorskip("numpy", reason="the program uses numpy")
+    done = program.run(
+        "import numpy as np, os\ndef fail():\n"
+        "    x = np.memmap('m', dtype='f4', mode='w+', shape=(9999,)); y = np.asarray(x)[5:]\n"
+        "    os.truncate('m', 0)\n    1 / 0\nfail()\n"
+    )
+    assert done.returncode == 1
+    assert values(program) == {"x": "memmap (9999,) float32", "y": "ndarray (9994,) float32"}
+
+
+def test_numpy_arrays_of_all_sorts(program: Program) -> None:
+    pytest.importorskip("numpy", reason="the program uses numpy")
+    done = program.run(
+        in_function(
+            *LOUD,
+            "import numpy as np",
+            "np.seterrcall(loud); np.seterr(all='call')",
+            "class A(np.ndarray): min = max = size = shape = __array_ufunc__ = property(loud)",
+            "a = np.ndarray.__new__(A, (3,))",
+            "b = np.zeros(2, dtype=[(f'f{i}', 'f4') for i in range(3000)])",
+            "c = np.array([1.0, np.nan])",
+            "d = np.float32(3)",
+            last="(a, b, c, d, 1 / 0)",
+        )
+    )
+    told = values(program)
+    assert done.returncode == 1
+    assert told["a"].endswith("A (3,) float64") and told["b"] == "ndarray (2,) 3000 fields"
+    assert (told["c"], told["d"]) == ("ndarray (2,) float64, has NaN", "float32 () float32, 3")
+
+
 class TestTensors:
     @pytest.fixture(autouse=True)
     def _torch(self) -> None:
@@ -253,3 +334,52 @@ class TestTensors:
         )
         assert done.stdout == "1\n"
         assert values(program) == {"local": "Tensor (2000, 2000) float32 on cpu"}
+
+    def test_subclasses_and_modes_of_the_program_do_not_run(self, program: Program) -> None:
+        done = program.run(
+            in_function(
+                *LOUD,
+                "import torch",
+                "from torch.utils._python_dispatch import TorchDispatchMode",
+                "class P(torch.Tensor):",
+                "    shape = dtype = device = layout = requires_grad = property(loud)",
+                "    __torch_function__ = classmethod(loud)",
+                "class D(torch.Tensor): __torch_dispatch__ = classmethod(loud)",
+                "class M(TorchDispatchMode): __torch_dispatch__ = loud",
+                "class F(torch.overrides.TorchFunctionMode): __torch_function__ = loud",
+                "p = torch.Tensor._make_subclass(P, torch.ones(3))",
+                "d = torch.Tensor._make_wrapper_subclass(D, (3,))",
+                "x = torch.ones(3); m, f = M(), F()",
+                "m.__enter__(); f.__enter__()",
+                last="1 / 0; p, d, x",
+            )
+        )
+        told = values(program)
+        assert done.returncode == 1 and "ran" not in done.stdout
+        assert told["p"].endswith("P (3,) float32 on cpu") and told["d"].endswith("D")
+        assert told["x"] == "Tensor (3,) float32 on cpu"
+
+    def test_memory_that_cannot_be_read(self, program: Program) -> None:
+        """Of a file that has shrunk, given back, or never there; the exit code is the program's own."""
+        done = program.run(
+            "import os, torch\n"
+            "def fail():\n"
+            "    torch.save(torch.ones(10**6), 'm.pt')\n"
+            "    a = torch.load('m.pt', mmap=True); os.truncate('m.pt', 0)\n"
+            "    b = torch.ones(10); b.untyped_storage().resize_(0)\n"
+            "    c = torch.zeros(1).expand(2**31)\n"
+            "    1 / 0\n"
+            "fail()\n"
+        )
+        assert done.returncode == 1
+        assert values(program) == {
+            "a": "Tensor (1000000,) float32 on cpu",
+            "b": "Tensor (10,) float32 on cpu",
+            "c": "Tensor (2147483648,) float32 on cpu",
+        }
+
+    def test_inside_a_transform(self, program: Program) -> None:
+        program.run(
+            "import torch\ndef fail(x):\n    return x.gone\ntorch.vmap(fail)(torch.ones(3, 2))\n"
+        )
+        assert values(program) == {"x": "Tensor (2,) float32 on cpu"}

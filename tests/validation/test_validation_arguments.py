@@ -196,7 +196,8 @@ def test_two_parsers_are_told_apart() -> None:
     "use",
     [
         "import lib\nlib.setup(args)\n",
-        "class Trainer:\n    def __init__(self, args):\n        self.args = args\nTrainer(args)\n",
+        "import lib\nclass T(lib.Base):\n    def __init__(self, args):\n        self.args = args\nT(args)\n",
+        "class T:\n    def __init__(self, args):\n        self.args = args\nt = T(args)\nprint(t.args)\n",
         "kept = [args]\n",
         "def f(a):\n    return a.gamma\nf(args)\nf(None)\n",
         "f(args if q else None)\n",
