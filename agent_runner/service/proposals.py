@@ -310,11 +310,12 @@ class Proposal:
 
     def _faulty(self, step: str, failure: Failure) -> Ending:
         reason = f"{step} found the fault before the run"
+        doubts = tuple(self.warnings)
         failure = failure.model_copy(update={"charged": False, "charged_reason": reason})
         return Ending(
             Stage.VALIDATE,
             reason,
-            lambda budget: telling.check_failure(step, failure, self.commit, budget),
+            lambda budget: telling.check_failure(step, failure, doubts, self.commit, budget),
             (problem_of(failure),),
         )
 

@@ -72,9 +72,7 @@ def baseline_note(run: RunResult) -> str:
     """What the agent is told of the baseline."""
     if run.outcome is not Outcome.SUCCEEDED:
         why = f"\n\n{failure_text(run.failure)}" if run.failure else ""
-        return (
-            f"The baseline (run_0) did not succeed ({run.outcome}). Runs go on without a comparison.{why}"
-        )
+        return f"The baseline (run_0) did not succeed ({run.outcome}). Runs go on without a comparison.{why}"
     lines = ["Baseline results (run_0):", "", *_metric_lines(run)]
     lines += _model_lines(run.model) + _finding_lines(run.findings)
     return "\n".join(lines)
@@ -94,11 +92,15 @@ def found_faults(problems: Sequence[Problem], commit: str, budget: Budget) -> st
     return "\n\n".join([opening, "\n".join(lines), f"{closing}\n{budget_line(budget)}"])
 
 
-def check_failure(step: str, failure: Failure, commit: str, budget: Budget) -> str:
-    """For a fault found before the run."""
+def check_failure(
+    step: str, failure: Failure, doubts: Sequence[Problem], commit: str, budget: Budget
+) -> str:
+    """For a fault found before the run, and what was doubtful beside it."""
     opening = f"Your edit was applied (commit {commit[:10]}), but {step} found a fault, so no run was started."
+    told = "\n".join(_problem_line(problem) for problem in doubts)
     closing = "Your edit is still in the file: send an edit that mends it."
-    return "\n\n".join([opening, failure_text(failure), f"{closing}\n{budget_line(budget)}"])
+    parts = [opening, failure_text(failure), told, f"{closing}\n{budget_line(budget)}"]
+    return "\n\n".join(part for part in parts if part)
 
 
 def already_run(run: RunResult, budget: Budget) -> str:

@@ -79,6 +79,21 @@ class Words:
             f"{also}{unsure} {advice}",
         )
 
+    def asked(self, owner: Class, ask: Read) -> Problem | None:
+        """The warning for `hasattr(self, "x")` where an object that `self` holds has the `x`; else None."""
+        held = self._on_a_held_object(owner, ask.attribute)
+        if not held:
+            return None
+        return Problem(
+            kind="doubtful_code",
+            path=self.source.path,
+            line=ask.line,
+            severity="warning",
+            message=f"{self.source.path}:{ask.line}: nothing sets `{ask.attribute}` on {owner.name}, so it is "
+            f"never found here, in {owner.name}.{ask.method.name}, and what depends on it is left out in "
+            f"silence. {held}",
+        )
+
     def _advice(
         self, owner: Class, target: Class, lineage: Lineage, attribute: str, read: Read, prefix: str
     ) -> str:

@@ -47,6 +47,39 @@ def check_attributes(
     return [words.problem(fault) for fault in sorted(told, key=lambda f: f.reads[0].line)]
 
 
+def check_asked(
+    name: str, text: str, modules: Mapping[str, str], before: str | None
+) -> list[Problem]:
+    """Find `hasattr(self, "x")` that is always False since another object, held by this one, has the `x`.
+
+    Nothing is raised there; what depends on it is left out in silence, so this is worth a warning.
+    """
+    found = _asked(name, text, modules)
+    old = (
+        {key for key, _ in _asked(name, before, modules)} if found and before is not None else set()
+    )
+    return [problem for key, problem in found if key not in old][:_MOST]
+
+
+def _asked(
+    name: str, text: str, modules: Mapping[str, str]
+) -> list[tuple[tuple[str, str], Problem]]:
+    try:
+        source = parsed(name, text)
+        if source is None or not any(owner.asks for owner in source.classes):
+            return []
+        check = _Check(source, modules)
+        words = Words(source, check.program, check.heirs)
+        return [
+            ((owner.name, ask.attribute), problem)
+            for owner in source.classes
+            for ask in owner.asks
+            if check.never_set(owner, ask.attribute) and (problem := words.asked(owner, ask))
+        ]
+    except RecursionError:
+        return []
+
+
 @dataclass(frozen=True)
 class Judged:
     """What others that speak of attributes leave to this check: `self` in some lines, and open classes."""
@@ -143,6 +176,14 @@ class _Check:
             if not lineage.known or lineage.provides(attribute):
                 return False
         return not any(_elsewhere(attribute, other) for other in self.program.mentioning(attribute))
+
+    def never_set(self, owner: Class, attribute: str) -> bool:
+        """Say whether nothing known sets the attribute on objects of the class, and nothing unknown could."""
+        source = self.source
+        if source.dynamic or attribute in source.stored or self.program.dynamic_module():
+            return False
+        lineages = [self.program.lineage(heir) for heir in self.heirs.get(id(owner), [owner])]
+        return all(x.known and not x.doubt and not x.provides(attribute) for x in lineages)
 
     def _held(self, owner: Class, through: str) -> Class | None:
         """The class of our own whose object `self.through` always is; None where it may be another."""

@@ -107,8 +107,6 @@ class _Walk:
             waiting.append(child)
         self.push(waiting, context)
 
-    # ---- scopes
-
     def class_def(self, node: ast.ClassDef, context: Context) -> None:
         body = Scope(context.scope)
         owner = body.owner = Class(node.name, node, context.scope, body, self.found)
@@ -163,19 +161,16 @@ class _Walk:
         self.push(node.finalbody, context)
         self.push(node.orelse, context)
         self.push(node.handlers, context)
-        self.push(
-            node.body, replace(context, guarded=context.guarded or catches_attribute_error(node))
-        )
+        self.guarded(node, context)
         if any(h.type is not None and "AttributeError" in names_in(h.type) for h in node.handlers):
             self.found.catches = True
 
-    def with_block(self, node: ast.With | ast.AsyncWith, context: Context) -> None:
-        self.push(
-            node.body, replace(context, guarded=context.guarded or catches_attribute_error(node))
-        )
-        self.push(node.items, context)
+    def guarded(self, node: ast.Try | ast.TryStar | ast.With | ast.AsyncWith, at: Context) -> None:
+        self.push(node.body, replace(at, guarded=at.guarded or catches_attribute_error(node)))
 
-    # ---- attributes
+    def with_block(self, node: ast.With | ast.AsyncWith, context: Context) -> None:
+        self.guarded(node, context)
+        self.push(node.items, context)
 
     def attribute(self, node: ast.Attribute, context: Context) -> None:
         value = node.value
@@ -272,8 +267,6 @@ class _Walk:
             self.sets(None, node.slice, Setting(node.lineno, context.scope))
         self.children(node, context)
 
-    # ---- calls
-
     def call(self, node: ast.Call, context: Context) -> None:
         function = node.func
         if isinstance(function, ast.Name):
@@ -314,6 +307,10 @@ class _Walk:
                 self.found.mentioned.add(key)
                 if name == "hasattr" or len(node.args) > 2:
                     self.found.asked.add(key)
+                    if owner is not None and method is not None:
+                        owner.asks.append(Read(key, node.lineno, method))
+            if method is not None and owner is not None:
+                method.doubt = method.doubt or f"line {node.lineno} asks which attributes there are"
         elif name in ("vars", "dir") and owner is not None:
             owner.dynamic = True
         elif name in ("isinstance", "issubclass") and method is not None:
@@ -351,8 +348,6 @@ class _Walk:
             owner.set(name, setting)
         else:
             self.found.stored.add(name)
-
-    # ---- names
 
     def name(self, node: ast.Name, context: Context) -> None:
         if not isinstance(node.ctx, ast.Load):

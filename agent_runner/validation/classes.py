@@ -95,6 +95,7 @@ class Class:
     methods: dict[str, Method] = field(default_factory=dict)
     settings: dict[str, list[Setting]] = field(default_factory=dict)
     reads: list[Read] = field(default_factory=list)
+    asks: list[Read] = field(default_factory=list)  # `hasattr(self, "x")`
     escapes: list[tuple[ast.expr | None, Scope]] = field(default_factory=list)  # calls given `self`
     beginnings: set[str] = field(default_factory=set)  # of names that are made at run time
     dynamic: bool = False  # sets attributes whose names cannot be read

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent_runner.records import Problem
 from agent_runner.validation.arguments import check_arguments
-from agent_runner.validation.attributes import check_attributes, judged
+from agent_runner.validation.attributes import check_asked, check_attributes, judged
 from agent_runner.validation.names import doubtful_code, undefined_names
 from agent_runner.validation.super_init import check_super
 from agent_runner.validation.syntax import shortened
@@ -65,6 +65,7 @@ def _faults(name: str, text: str, base: str | None, files: Mapping[str, str]) ->
     return [
         *undefined_names(name, text, before=base, others=others, version=_VERSION),
         *check_attributes(name, text, others, base),
+        *check_asked(name, text, others, base),
         *check_super(name, text, others, base),
         *check_arguments(name, text, base),
         *doubtful_code(name, text, before=base, version=_VERSION),

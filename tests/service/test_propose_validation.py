@@ -93,7 +93,8 @@ def test_suspicious_results_of_a_smoke_run_are_told(
     )
     idea = runner.create_idea("Smoke", template=template)
     # As SAEBench writes them: in the smoke run, an SAE that was never trained.
-    sae = '{"eval_result_metrics": {"sae": {}}, "training_steps": 0 if os.environ.get("SMOKE") else 9, "loss": loss}'
+    steps = '0 if os.environ.get("SMOKE") else 9'
+    sae = f'{{"eval_result_metrics": {{"sae": {{}}}}, "training_steps": {steps}, "loss": loss}}'
     observation = runner.propose(
         idea.id, edit_line(edit, template, "json.dump", f"        json.dump({sae}, file)")
     )

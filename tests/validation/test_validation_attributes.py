@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent_runner.records import Problem
 from agent_runner.validation import known_bases
-from agent_runner.validation.attributes import check_attributes
+from agent_runner.validation.attributes import check_asked, check_attributes
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "templates"
 
@@ -687,3 +687,58 @@ def test_the_names_of_torch_classes_are_those_of_the_installed_torch() -> None:
     for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop):
         optimizer = kind([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
         assert own_names(optimizer) <= known_bases.OPTIMIZER, kind
+
+
+HELD = """\
+class SAE:
+    def __init__(self):
+        self.ema = 1.0
+
+
+class Trainer:
+    def __init__(self):
+        self.sae = SAE()
+
+    def log(self):
+        stats = {}
+        if hasattr(self, "ema"):
+            stats["ema"] = self.ema
+            stats["m2"] = self.m2
+        return stats
+
+
+print(Trainer().log())
+"""
+
+
+def test_what_a_hasattr_leaves_out_is_no_error() -> None:
+    """The recorded case: the guard is never true, so that the unguarded read under it never fails."""
+    found = check_attributes("experiment.py", HELD, {})
+    assert [(p.severity, p.line) for p in found] == [("warning", 14)]
+    assert "line 12 asks which attributes there are" in found[0].message
+
+
+def test_a_hasattr_that_is_never_true_is_told() -> None:
+    (problem,) = check_asked("experiment.py", HELD, {}, None)
+    assert (problem.kind, problem.severity, problem.line) == ("doubtful_code", "warning", 12)
+    assert "in silence" in problem.message and "write `self.sae.ema`" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("self.sae = SAE()", "self.sae = SAE()\n        self.ema = 2"),
+        ("self.sae = SAE()", "self.sae = SAE()\n        setattr(self, 'e' + 'ma', 2)"),
+        ("print(Trainer().log())", "trainer = Trainer()\ntrainer.ema = 2\nprint(trainer.log())"),
+        ("class Trainer:", "class Trainer(Base):"),
+        ("self.ema = 1.0", "self.emb = 1.0"),
+        ('hasattr(self, "ema")', 'hasattr(self.sae, "ema")'),
+    ],
+)
+def test_a_hasattr_that_may_be_true_is_not_told(old: str, new: str) -> None:
+    assert old in HELD
+    assert check_asked("experiment.py", HELD.replace(old, new), {}, None) == []
+
+
+def test_a_hasattr_of_the_template_is_not_told() -> None:
+    assert check_asked("experiment.py", HELD + "\n# more\n", {}, HELD) == []
