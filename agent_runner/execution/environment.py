@@ -78,7 +78,8 @@ def build_environment(
     Raises:
         OSError: HOME or TMPDIR cannot be made.
     """
-    _compile_hook(HOOK / "sitecustomize.py")
+    for source in HOOK.glob("*.py"):
+        _compile_hook(source)
     home = record_dir / "home"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     allowed = (*ALLOWED, *_NETWORK) if network else ALLOWED

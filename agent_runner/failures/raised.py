@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
+RELATIONS = ("raised", "cause", "context", "suppressed")
 MAX_CHAIN = 20
 MAX_FRAMES = 200
 MAX_LOCALS = 20
@@ -31,9 +32,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Raised:
-    """One exception. `relation` says how it stands to the one before it: `raised`, `cause`, `context`.
+    """One exception.
 
-    `frames` are outermost first. `type` is qualified by its module unless it is a builtin.
+    `relation` says how it stands to the one before it: `raised`, `cause`, `context`, or `suppressed` (a
+    context that `from None` hides). `frames` are outermost first. `type` is qualified by its module unless it
+    is a builtin.
     """
 
     type: str
@@ -92,7 +95,7 @@ def _raised(entry: Mapping[str, Any]) -> Raised:
     return Raised(
         type=name,
         message=_text(entry.get("message"), MAX_MESSAGE),
-        relation=relation if relation in ("raised", "cause", "context") else "context",
+        relation=relation if relation in RELATIONS else "context",
         frames=limit_frames(
             [_frame(frame) for frame in frames if isinstance(frame, Mapping)]
             if isinstance(frames, list | tuple)

@@ -71,7 +71,8 @@ def classify(chain: Chain, specific: Sequence[Rule], by_type: Sequence[Rule]) ->
 
     The exception that ended the program decides when its own message is telling. Otherwise the first
     telling one among its causes does; among exceptions it merely followed (`context`), only when the
-    last one says nothing by itself (a bare RuntimeError or OSError).
+    last one says nothing by itself (a bare RuntimeError or OSError). One that `from None` hides decides
+    only by its message, not by its type.
     """
     outer = chain[0]
     direct = judge(outer, specific)
@@ -80,14 +81,14 @@ def classify(chain: Chain, specific: Sequence[Rule], by_type: Sequence[Rule]) ->
     general = judge(outer, by_type)
     vague = general is None or general.kind in _VAGUE
     for raised in chain[1:]:
-        if raised.relation == "context" and not vague:
+        if raised.relation in ("context", "suppressed") and not vague:
             break
         found = judge(raised, specific)
         if found is not None:
             return found
     if vague:
         for raised in chain[1:]:
-            found = judge(raised, by_type)
+            found = judge(raised, by_type) if raised.relation != "suppressed" else None
             if found is not None and found.kind not in _VAGUE:
                 return found
     if general is None:

@@ -87,7 +87,11 @@ def test_causes_outward_in(program: Program) -> None:
 
 def test_a_suppressed_context_and_a_circle(program: Program) -> None:
     program.run("try:\n    1 / 0\nexcept ZeroDivisionError:\n    raise ValueError from None")
-    assert [e["type"] for e in program.exception["chain"]] == ["ValueError"]
+    chain = program.exception["chain"]
+    assert [(e["type"], e["relation"]) for e in chain] == [
+        ("ValueError", "raised"),
+        ("ZeroDivisionError", "suppressed"),
+    ]
     program.run("a, b = ValueError('a'), ValueError('b')\na.__cause__, b.__cause__ = b, a\nraise a")
     assert [e["message"] for e in program.exception["chain"]] == ["a", "b"]
 

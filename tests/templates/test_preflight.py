@@ -87,7 +87,7 @@ def test_recorded_edits(check: Check, log: str) -> None:
     [
         ({ENCODE: ENCODE + "        acts.T @ acts\n"}, "evaluation", "RuntimeError:"),
         ({ENCODE: ENCODE + "        np.percentile(acts.detach().numpy(), 9)\n"}, "evaluation", "TypeError:"),
-        ({ENCODE: ENCODE + "        acts = acts * (acts.sum() / 0)\n"}, "training", "FloatingPointError: aten.mul"),
+        ({ENCODE: ENCODE + "        acts = acts * (acts.sum() / 0)\n"}, "training", "FloatingPointError: aten"),
         ({ENCODE: "        acts = pre_acts.relu().flatten(0, -2)\n"}, "evaluation", "RuntimeError: encode()"),
         (
             {ENCODE: ENCODE + "        acts = acts if acts.ndim == 2 else acts / 0 * 0\n"},

@@ -223,10 +223,11 @@ def _chain(error: BaseException | None) -> Iterator[tuple[BaseException, str]]:
             error, relation = cause, "cause"
         elif issubclass(type(error), group):
             error, relation = _held(error, "exceptions", group)[0], "cause"
-        elif _held(error, "__suppress_context__"):
-            error = None
         else:
-            error, relation = _held(error, "__context__"), "context"
+            hidden = _held(
+                error, "__suppress_context__"
+            )  # `from None`: not shown, and often the cause
+            error, relation = _held(error, "__context__"), "suppressed" if hidden else "context"
 
 
 def _places(traceback: TracebackType | None, share: int) -> list[tuple[FrameType, int]]:
