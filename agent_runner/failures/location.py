@@ -97,13 +97,13 @@ def origin(decisive: Raised, chain: Chain) -> Raised:
 
 
 def locate(first: Raised, chain: Chain, places: Places) -> Location | None:
-    """Return the place to look: in the frames of `first`, else of the rest of its chain, inner first.
+    """Return the place to look: in the frames of `first`, else of its causes, else of its nearest effect.
 
     A place in an editable file anywhere in the chain goes before one below the root, and that before
     all others.
     """
     at = chain.index(first) if first in chain else 0
-    candidates = [first, *chain[at + 1 :], *chain[:at]]
+    candidates = [first, *chain[at + 1 :], *reversed(chain[:at])]
     frames = [found for item in candidates if (found := deepest(item.frames, places))]
     for wanted in (places.is_editable, lambda file: places.relative(file) is not None):
         for frame in frames:
