@@ -56,7 +56,7 @@ class Words:
         if fault.set_at:
             what = f"is read in {place} before line {fault.set_at} sets it"
         elif updated:
-            what = f"is only updated (line {updated[0].line}), and {whole} never gives it a first value"
+            what = f"is only updated in {place}, and {whole} never gives it a first value"
         else:
             verb = "called" if first.is_call else "read"
             nothing = "defines or sets" if first.is_call else "sets"
