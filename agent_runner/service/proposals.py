@@ -5,6 +5,7 @@ Each step either passes (None) or is where the proposal ends (`Ending`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -47,6 +48,8 @@ from agent_runner.service.runs import (
 )
 from agent_runner.service.workspace import Workspace
 from agent_runner.validation import check_contract, check_static
+
+_REFUNDED_RUNS = 2  # of the same code, before it takes a person to look at the machine
 
 
 @dataclass
@@ -162,11 +165,15 @@ class Proposal:
         """Code that this idea has run, or that was found faulty, is answered from the record."""
         if self.tree == self.idea.base_tree:
             return self._already_run(ensure_baseline(self.workspace, self.idea, self.progress))
+        refunded: list[RunResult] = []
         for row in self.workspace.ledger.runs(self.idea.id):
-            if row.tree == self.tree and _stands(row):
-                result = stored_result(self._paths.run(row.number))
-                if result is not None:
-                    return self._already_run(result)
+            result = stored_result(self._paths.run(row.number)) if row.tree == self.tree else None
+            if result is not None and _stands(row):
+                return self._already_run(result)
+            if result is not None and row.state == "refunded":
+                refunded.append(result)
+        if len(refunded) >= _REFUNDED_RUNS:
+            return self._keeps_failing(refunded)
         for earlier in self.workspace.ledger.attempts(self.idea.id):
             if earlier.tree == self.tree and earlier.stage == Stage.VALIDATE:
                 ending = self._already_refused(earlier.number)
@@ -184,6 +191,20 @@ class Proposal:
             lambda budget: telling.already_run(run, budget),
             (problem,),
             run=run,
+        )
+
+    def _keeps_failing(self, runs: Sequence[RunResult]) -> Ending:
+        problem = Problem(
+            kind="already_run",
+            message=f"this code was run {len(runs)} times, and each time something else than the code ended "
+            "the run",
+        )
+        return Ending(
+            Stage.VALIDATE,
+            problem.message,
+            lambda budget: telling.keeps_failing(runs, budget),
+            (problem,),
+            run=runs[-1],
         )
 
     def _already_refused(self, attempt: int) -> Ending | None:

@@ -113,6 +113,16 @@ def already_run(run: RunResult, budget: Budget) -> str:
     return "\n\n".join([opening, describe_run(run), budget_line(budget)])
 
 
+def keeps_failing(runs: Sequence[RunResult], budget: Budget) -> str:
+    """For code whose runs were all ended by something that is not its own doing."""
+    opening = (
+        f"Nothing was run: this code was run {len(runs)} times (last as run_{runs[-1].index}), and each time "
+        "something else than the code ended the run. Running it again is of no use until a person has looked "
+        "at the machine; other code may run."
+    )
+    return "\n\n".join([opening, describe_run(runs[-1]), budget_line(budget)])
+
+
 def run_report(run: RunResult, problems: Sequence[Problem], budget: Budget, output: str) -> str:
     """For a proposal whose run has ended, well or badly."""
     parts = [describe_run(run)]

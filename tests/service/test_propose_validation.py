@@ -110,3 +110,22 @@ def edit_line(edit: Edit, template: Path, old: str, new: str) -> str:
     lines = (template / "experiment.py").read_text().splitlines()
     (line,) = (line for line in lines if old in line)
     return edit(line, new)
+
+
+def test_code_that_the_machine_keeps_killing_is_not_run_for_ever(
+    runner: Runner, idea: Idea, edit: Edit
+) -> None:
+    """Such runs are refunded, so that the run budget alone would not end them."""
+    killed = MAIN + "\n    os.kill(os.getpid(), 9)"
+    there, back = edit(MAIN, killed), edit(killed, MAIN)
+    for _ in range(2):
+        observation = runner.propose(idea.id, there)
+        assert observation.run is not None and observation.run.outcome is Outcome.KILLED
+        assert observation.budget.charged is False
+        assert runner.propose(idea.id, back).accepted is False  # the baseline's code
+    observation = runner.propose(idea.id, there)
+    assert (observation.accepted, observation.stage) == (False, Stage.VALIDATE)
+    assert [problem.kind for problem in observation.problems] == ["already_run"]
+    assert "a person has looked at the machine" in observation.message
+    assert observation.run is not None and observation.run.index == 2
+    assert len(runner.show(idea.id).runs) == 3  # with the baseline
