@@ -10,6 +10,7 @@ from pathlib import Path
 from agent_runner.records import Problem
 from agent_runner.validation.arguments import check_arguments
 from agent_runner.validation.attributes import check_asked, check_attributes, judged
+from agent_runner.validation.imports import missing_packages
 from agent_runner.validation.names import doubtful_code, undefined_names
 from agent_runner.validation.super_init import check_super
 from agent_runner.validation.syntax import shortened
@@ -33,8 +34,8 @@ def check_static(
     What the same files of the template show too (`base`) is no fault of an edit, since the template runs.
 
     modules: the other Python files of the worktree, for what is imported from them.
-    worktree, interpreter: where given, and nothing is refused, a type checker adds its advice on what the
-        edit has brought in.
+    worktree, interpreter: where given, packages that the experiment's Python lacks are found; and where
+        nothing is refused, a type checker adds its advice on what the edit has brought in.
     """
     python = _without_mark({n: text for n, text in files.items() if n.endswith(".py")})
     broken = [problem for name, text in python.items() for problem in _compile(name, text)]
@@ -46,6 +47,8 @@ def check_static(
         for name, text in python.items()
         for problem in _faults(name, text, base.get(name), {**modules, **python})
     ]
+    if worktree is not None and interpreter is not None:
+        found += _missing(python, base, modules, worktree, interpreter)
     errors = [problem for problem in found if problem.severity == "error"]
     doubts = [problem for problem in found if problem.severity == "warning"]
     if not errors:  # it is slower, and would tell the same faults once more
@@ -90,6 +93,27 @@ def _compile(name: str, text: str) -> list[Problem]:
     else:
         return []
     return [Problem(kind="syntax_error", message=message, path=name, line=line)]
+
+
+def _missing(
+    files: Mapping[str, str],
+    base: Mapping[str, str],
+    modules: Mapping[str, str],
+    worktree: Path,
+    interpreter: Path,
+) -> list[Problem]:
+    return [
+        problem
+        for name, text in files.items()
+        for problem in missing_packages(
+            name,
+            text,
+            before=base.get(name),
+            modules=modules,
+            worktree=worktree,
+            interpreter=interpreter,
+        )
+    ]
 
 
 def _advice(
