@@ -22,8 +22,8 @@ _LEVELS_BELOW_IDEA = 3  # attempts/<n>/preflight
 def explain_path(path: Path, *, returncode: int | None = None) -> Explanation:
     """Say why a run failed, from its record folder, its output folder in a worktree, or a saved log.
 
-    path: `HOME/ideas/<idea>/runs/<i>` (or `attempts/<n>/smoke`, `baselines/<fingerprint>`), the `run_<i>`
-        of a worktree, or a text file that holds the output.
+    path: `HOME/ideas/<idea>/runs/<i>`, `attempts/<n>` (its last check), `baselines/<fingerprint>`, the
+        `run_<i>` of a worktree, or a text file that holds the output.
     returncode: of the process that wrote the log, where that is known.
 
     Raises:
@@ -92,10 +92,11 @@ def _of_folder(folder: Path) -> Explanation:
 
 
 def _records(folder: Path) -> JobPaths:
-    """The record folder that is meant: itself, or that of a run's output folder in a worktree."""
-    records = JobPaths(folder)
-    if any(log.exists() for log in _logs(records)):
-        return records
+    """The record folder that is meant: itself, the last check of an attempt, or that of a worktree's run_i."""
+    for within in (folder, folder / "smoke", folder / "preflight"):  # the latter two of an attempt
+        records = JobPaths(within)
+        if any(log.exists() for log in _logs(records)):
+            return records
     place = folder.absolute()
     if place.name.startswith("run_") and place.parent.parent.name == "worktrees":
         home, idea, index = place.parents[2], place.parent.name, place.name.removeprefix("run_")

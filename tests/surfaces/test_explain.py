@@ -65,6 +65,15 @@ def test_a_run_that_succeeded(cli: Callable, failed: Path) -> None:
     assert cli("explain", str(baseline), "--json").json["failure"] is None
 
 
+def test_a_check_before_the_run(cli: Callable, toy: Path, home: Path) -> None:
+    (toy / "template.toml").write_text("[preflight]\ncommand = \"python -c 'import experiment'\"\n")
+    idea = cli("idea", "new", "--template", str(toy), "--title", "Checked").stdout.strip()
+    ended = cli("propose", idea, "--json", stdin=SEARCH.format(FAULT))
+    assert ended.code == 4, ended.stdout
+    told = cli("explain", ended.json["links"]["records"], "--json").json["failure"]
+    assert (told["kind"], told["location"]["line"]) == ("zero_division", 4)
+
+
 def test_a_record_without_its_spec(cli: Callable, failed: Path) -> None:
     for name in ("result.json", "spec.json"):
         (failed / name).unlink()
