@@ -3,7 +3,7 @@
     tests/fixtures/failures/<case>/
         case.toml       what the diagnosis must say: see `Case`
         experiment.py   the program; `# <- here` marks the line that must be named (here, or in another file)
-        *.py, ...       files beside it, which count as locked
+        *.py, ...       files beside it, which count as locked; `shared` ones stand in failures_shared/
         record/         what the run left: exit.json, stdout.log, stderr.log, exception.json, ...
 
 `record_catalogue.py` makes the records. Paths in them are those of an imaginary machine (`ROOT`).
@@ -24,6 +24,7 @@ from agent_runner.records import JobExit, Limits, Problem
 from agent_runner.service.evidence import gather
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "fixtures" / "failures"
+SHARED = CATALOGUE.with_name("failures_shared")
 ROOT = "/runs/worktrees/idea"
 EDITABLE = ("experiment.py",)
 HERE = "# <- here"
@@ -40,6 +41,7 @@ class Case:
     needs: packages of the program, beyond the standard library.
     phase: the phase the diagnosis must name (not judged where None).
     by_hand: nobody could run this program where it was recorded; its record was written by hand.
+    shared: names of files that several programs have beside them.
     says: words that must stand in message, remedy or evidence.
     """
 
@@ -52,6 +54,7 @@ class Case:
     needs: tuple[str, ...] = ()
     phase: str | None = None
     by_hand: bool = False
+    shared: tuple[str, ...] = ()
     says: tuple[str, ...] = ()
     limits: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
@@ -74,7 +77,8 @@ class Case:
 
     def sources(self) -> list[Path]:
         """The program's files."""
-        return sorted(path for path in self.folder.iterdir() if path.is_file())
+        own = [path for path in self.folder.iterdir() if path.is_file()]
+        return sorted([*own, *(SHARED / name for name in self.shared)], key=lambda path: path.name)
 
     def digest(self) -> str:
         """A record belongs to exactly this program."""
@@ -112,6 +116,6 @@ def load(folder: Path = CATALOGUE) -> list[Case]:
 def load_case(folder: Path) -> Case:
     """One case. Raises TypeError for a field that `Case` does not have."""
     values = tomllib.loads((folder / "case.toml").read_text())
-    for name in ("needs", "says"):
+    for name in ("needs", "says", "shared"):
         values[name] = tuple(values.get(name, ()))
     return Case(name=folder.name, folder=folder, **values)
