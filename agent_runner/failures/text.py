@@ -11,9 +11,6 @@ import re
 MESSAGE_LIMIT = 1200
 """Characters of a message that an agent is shown; beyond it the middle is left out."""
 
-LINE_LIMIT = 4000
-"""Characters kept of one line of output before it is parsed."""
-
 _ANSI = re.compile(
     r"\x1b(?:"
     r"\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from agent_runner.validation.class_walk import collect
 from agent_runner.validation.classes import Binding, Class, Scope, Setting, Source
@@ -212,8 +213,12 @@ class Program:
                 found.names |= names
 
 
+@lru_cache(maxsize=64)
 def parsed(path: str, text: str) -> Source | None:
-    """Parse a file and collect what its classes do; None where it does not parse."""
+    """Parse a file and collect what its classes do; None where it does not parse. Not to be changed.
+
+    Remembered: several checks ask about the same files, and the template's are the same for every edit.
+    """
     try:
         return collect(path, ast.parse(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
