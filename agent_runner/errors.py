@@ -14,7 +14,8 @@ Only misuse and broken machines raise:
     └── MachineError            the machine, not the caller, stands in the way
         ├── GitError            git is missing or refused a command
         ├── LedgerError         the ledger cannot be read or written
-        └── ExecutorError       a run could not be started at all
+        ├── ExecutorError       a run could not be started at all
+        └── SandboxUnavailable  the isolation that was asked for does not work here
 
 Every error carries what to do next (`remedy`), and the command line shows both.
 """
@@ -95,3 +96,9 @@ class ExecutorError(MachineError):
     """A run could not be started at all."""
 
     code = "executor"
+
+
+class SandboxUnavailable(MachineError):
+    """The level of isolation that was asked for does not work on this machine, or is less than required."""
+
+    code = "sandbox"

@@ -4,6 +4,7 @@ HOME/
   ledger.sqlite3              what may happen next (the authority on budget)
   repo.git/  repo.lock        templates, idea branches and run refs
   worktrees/<idea>/           the agent's files; runs make their `run_i` folders here
+  sandbox.json                which levels of isolation work on this machine
   cache/                      shared inputs that do not depend on an edit; runs read them
   baselines/<fingerprint>/    a baseline's record, shared by every idea it matches
   ideas/<idea>/
@@ -18,6 +19,7 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +69,23 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
+
+
+def read_strange(path: Path, limit: int) -> str:
+    """Text of a file that a job may be writing: no link is followed, nothing but a regular file is read.
+
+    At most `limit` bytes; empty where there is no such file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        data = os.read(descriptor, limit) if regular else b""
+    finally:
+        os.close(descriptor)
+    return data.decode("utf-8", errors="replace")
 
 
 def _sync_directory(folder: Path) -> None:
@@ -119,6 +138,16 @@ class JobPaths:
     @property
     def events(self) -> Path:
         return self.folder / "events.jsonl"
+
+    @property
+    def live_events(self) -> Path:
+        """The events of a job that goes on, where it writes them itself."""
+        return self.folder / "job" / "events.jsonl"
+
+    @property
+    def out(self) -> Path:
+        """Where a check before a run writes its results."""
+        return self.folder / "results" / "out"
 
     @property
     def stacks(self) -> Path:
@@ -204,6 +233,11 @@ class Home:
     @property
     def repository_lock(self) -> Path:
         return self.root / "repo.lock"
+
+    @property
+    def sandbox(self) -> Path:
+        """What the self-test of the sandbox has found."""
+        return self.root / "sandbox.json"
 
     @property
     def cache(self) -> Path:

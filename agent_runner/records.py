@@ -39,10 +39,16 @@ class Limits(Record):
 
 
 class Grants(Record):
-    """What a run may reach beside its own folder."""
+    """What a run may reach beside its own folder. `gpus` may be a fraction of one."""
 
-    gpus: int = 0
+    gpus: float = Field(default=0, ge=0)
     network: bool = False
+
+
+class SandboxRule(Record):
+    """The least level of isolation that a template's runs must have."""
+
+    require_level: Literal["L0", "L1", "L2", "L3"] = "L0"
 
 
 class Step(Record):
@@ -73,6 +79,7 @@ class Template(Record):
     preload: tuple[str, ...] = ()
     limits: Limits = Limits()
     resources: Grants = Grants()
+    sandbox: SandboxRule = SandboxRule()
     prepare: Step | None = None
     preflight: Step | None = None
     smoke: Step | None = None
@@ -90,6 +97,7 @@ class Idea(Record):
     base_commit: str  # the template as committed: what every diff "against baseline" refers to
     base_tree: str
     max_runs: int = 10
+    sandbox: str = "auto"  # the level its runs are to have; `auto`: the highest that works
     created: str
 
 
@@ -306,6 +314,15 @@ class JobExit(Record):
     message: str = ""
 
 
+class LevelReport(Record):
+    """Whether a level of isolation works on this machine, why not, and a digest of its rules."""
+
+    level: str
+    works: bool
+    reason: str = ""
+    digest: str | None = None
+
+
 class Explanation(Record):
     """What `agent-runner explain` says of a run that is over, or of a saved log."""
 
@@ -313,6 +330,21 @@ class Explanation(Record):
     exit: JobExit | None = None
     failure: Failure | None = None
     message: str
+
+
+class Confinement(Record):
+    """How far a job is shut in, and what it may reach beside its own folders: absolute paths of the host.
+
+    `read` and `write` are shown to it at their own place, `hidden` are folders inside these that are not,
+    `devices` are device nodes. At L0 nothing of it is enforced.
+    """
+
+    level: str = "L0"
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    network: bool = False
 
 
 class JobSpec(Record):
@@ -326,3 +358,4 @@ class JobSpec(Record):
     record_dir: str
     out_dir: str | None = None  # where its results are to be, for a command that writes any
     limits: Limits = Limits()
+    confinement: Confinement = Confinement()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -15,6 +16,10 @@ class Settings(BaseSettings):
     python: the experiments' interpreter; by default the runner's own. It may be another environment: the
         job side imports nothing of this package.
     executor: an entry point of the group `agent_runner.executors`.
+    sandbox: the level of isolation for ideas that ask for none: `auto` is the highest that works.
+    require_level: less than this is refused, whoever asks for it.
+    sandbox_read: folders that runs may read beside what a sandbox always shows (data sets, a library that
+        is installed in editable mode), joined by `:` as in PATH.
     """
 
     model_config = SettingsConfigDict(env_prefix="AGENT_RUNNER_")
@@ -22,3 +27,6 @@ class Settings(BaseSettings):
     home: Path = Path("runs")
     python: Path = Path(sys.executable)
     executor: str = "local"
+    sandbox: str = "auto"
+    require_level: Literal["L0", "L1", "L2", "L3"] = "L0"
+    sandbox_read: str = ""

@@ -8,18 +8,22 @@ caches inside it are.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
+import json
 import os
 import py_compile
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from agent_runner.errors import TemplateError
-from agent_runner.execution.job_files import SCRATCH_LINK, SCRATCH_PREFIX
+from agent_runner.errors import ExecutorError, TemplateError
+from agent_runner.execution.job_files import BOX, JOB, SCRATCH_LINK, SCRATCH_PREFIX
 
 HOOK = Path(__file__).resolve().parent / "hook"
 
@@ -54,6 +58,10 @@ _ALWAYS = {
     "MPLBACKEND": "Agg",
 }
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+_ASK_PREFIXES = (
+    "import json, sys;"
+    "print(json.dumps([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]))"
+)
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 
 
@@ -65,6 +73,7 @@ def build_environment(
     base: Mapping[str, str] = os.environ,
     interpreter: Path | None = None,
     network: bool = False,
+    own_tmp: bool = False,
 ) -> dict[str, str]:
     """The whole environment of a job. Makes its private HOME and TMPDIR.
 
@@ -74,24 +83,29 @@ def build_environment(
     base: the environment from which the allowed names are taken.
     interpreter: its `bin` folder comes first on PATH.
     network: whether the job may use it; without, libraries are told that they are offline.
+    own_tmp: whether /tmp will be the job's own, as in a sandbox; otherwise its TMPDIR is made here.
 
     Raises:
         OSError: HOME or TMPDIR cannot be made.
     """
     for source in HOOK.glob("*.py"):
         _compile_hook(source)
-    home = record_dir / "home"
+    home = record_dir / BOX / "home"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (record_dir / JOB).mkdir(mode=0o700, exist_ok=True)
     allowed = (*ALLOWED, *_NETWORK) if network else ALLOWED
-    environment = {name: base[name] for name in allowed if _is_text(base.get(name))}
+    # Many programs ask who they are, and a user id of a sandbox has no name on the host.
+    environment = {"USER": "runner", "LOGNAME": "runner"}
+    environment |= {name: base[name] for name in allowed if _is_text(base.get(name))}
     environment |= _hugging_face_caches(base) | _ALWAYS | ({} if network else _OFFLINE)
-    environment |= {"HOME": str(home), "TMPDIR": str(_scratch_folder(record_dir))}
+    tmp = "/tmp" if own_tmp else str(_scratch_folder(record_dir))
+    environment |= {"HOME": str(home), "TMPDIR": tmp}
     environment["PATH"] = base["PATH"] if _is_text(base.get("PATH")) else os.defpath
     if interpreter is not None:
         environment |= _of_interpreter(interpreter, environment["PATH"])
     environment |= extra
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOOK), extra.get("PYTHONPATH"))))
-    environment["AGENT_RUNNER_RECORD_DIR"] = str(record_dir)
+    environment["AGENT_RUNNER_RECORD_DIR"] = str(record_dir / JOB)
     environment["AGENT_RUNNER_CACHE"] = str(cache_dir)
     return environment
 
@@ -118,6 +132,42 @@ def resolve_argv(command: str, out_dir: str, interpreter: Path) -> tuple[str, ..
     if _PYTHON.fullmatch(words[0]):
         words[0] = str(_absolute(interpreter))
     return tuple(words)
+
+
+@functools.cache
+def interpreter_folders(interpreter: Path) -> tuple[Path, ...]:
+    """The folders that an interpreter consists of: its environment's, and those it was made from.
+
+    Raises:
+        ExecutorError: it does not answer.
+    """
+    path = _absolute(interpreter)
+    prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
+    if path != _absolute(Path(sys.executable)):
+        try:
+            answer = subprocess.run(
+                [str(path), "-I", "-S", "-c", _ASK_PREFIXES],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            prefixes = json.loads(answer.stdout)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            raise ExecutorError(
+                f"the experiments' interpreter {path} does not answer: {error}",
+                "Set AGENT_RUNNER_PYTHON to a Python that can run your experiments.",
+            ) from error
+    # /usr is shown anyway; the place of the program itself is where a virtual environment is found by.
+    folders = {path.parent.parent, path.resolve().parent.parent, *map(Path, prefixes)}
+    return tuple(sorted(folder for folder in folders if len(folder.parts) > 2))
+
+
+def downloaded(environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """Folders of models and data that the environment names, which are shown to a job that is shut in."""
+    names = ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "TORCH_HOME")
+    found = (Path(environment[name]) for name in names if environment.get(name))
+    return tuple(folder for folder in found if folder.is_dir())
 
 
 def _absolute(interpreter: Path) -> Path:

@@ -19,6 +19,8 @@ STACKS = "faulthandler.log"
 EXCEPTION = "exception.json"
 EVENTS = "events.jsonl"
 SHIM_LOG = "shim.log"
+JOB = "job"  # the one folder of the record folder that the job itself may write to
+BOX = "box"  # the job's private folders: see `scratch`
 SCRATCH_LINK = "tmp"  # to the job's TMPDIR, which needs a short path: see `environment`
 SCRATCH_PREFIX = "agent_runner-"
 
@@ -35,6 +37,17 @@ class Limits(NamedTuple):
     processes: int | None = None
 
 
+class Confinement(NamedTuple):
+    """How far a job is shut in, and what it may reach, as in `records.Confinement`."""
+
+    level: str = "L0"
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    network: bool = False
+
+
 class Spec(NamedTuple):
     """What the shim is told, as in `records.JobSpec`."""
 
@@ -44,6 +57,8 @@ class Spec(NamedTuple):
     env: dict[str, str]
     record_dir: str
     limits: Limits
+    out_dir: str | None = None
+    confinement: Confinement = Confinement()
 
 
 def read_spec(path: str) -> Spec:
@@ -55,6 +70,7 @@ def read_spec(path: str) -> Spec:
     with open(path, "rb") as file:
         values = json.load(file)
     limits = {name: v for name, v in values.get("limits", {}).items() if name in Limits._fields}
+    shut_in = values.get("confinement", {})
     return Spec(
         job_id=values["job_id"],
         argv=tuple(values["argv"]),
@@ -62,6 +78,8 @@ def read_spec(path: str) -> Spec:
         env=dict(values["env"]),
         record_dir=values["record_dir"],
         limits=Limits(**limits),
+        out_dir=values.get("out_dir"),
+        confinement=Confinement(**{n: v for n, v in shut_in.items() if n in Confinement._fields}),
     )
 
 

@@ -23,7 +23,7 @@ if __name__ == "__main__":  # isolated (-I -S): nothing but the standard library
     # At its end: a name beside the package must never stand for one of the standard library.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from agent_runner.execution import job_files, process_tree
+from agent_runner.execution import job_files, process_tree, scratch
 from agent_runner.execution.job_files import Spec
 from agent_runner.execution.supervisor import Supervisor
 
@@ -63,14 +63,15 @@ def _detach() -> None:
 
 def supervise(spec: Spec) -> None:
     """Run the job. Whatever happens, its tree is dead and its end recorded when this returns."""
-    scratch = _scratch_folder(spec.record_dir)
+    temporary = scratch.temporary_folder(spec.record_dir)
     subreaper = process_tree.become_subreaper()
+    supervisor = Supervisor(spec)
     try:
-        supervisor = Supervisor(spec)
         supervisor.start(subreaper=subreaper)
     except Exception as error:
         # The experiment was not let go: whatever the reason was, this is a true end of the job.
         traceback.print_exc()
+        supervisor.close()
         record = {"reason": "not_started", "message": f"the start failed: {error}"}
         with contextlib.suppress(OSError):  # whoever waits for us is told by the log as well
             job_files.write_durable(os.path.join(spec.record_dir, job_files.EXIT), record)
@@ -80,11 +81,14 @@ def supervise(spec: Spec) -> None:
         supervisor.watch()
         supervisor.end()
         record = supervisor.exit_record()
+        supervisor.close()
     except BaseException as error:  # a fault of ours: the tree must not outlive its supervisor
         traceback.print_exc()
         _kill_all()
         record = {"reason": "lost", "message": f"the supervisor failed: {error!r}"}
-    _remove_scratch(spec.record_dir, scratch)
+    notes = scratch.collect(spec)
+    record["message"] = "; ".join(filter(None, (str(record["message"]), *notes)))
+    scratch.remove_temporary_folder(spec.record_dir, temporary)
     _record_end(spec, record)
 
 
@@ -114,29 +118,6 @@ def _record_end(spec: Spec, record: dict[str, Any]) -> None:
             if time.monotonic() > give_up:
                 raise
             time.sleep(1.0)
-
-
-def _scratch_folder(record_dir: str) -> str | None:
-    """Where the job's TMPDIR is, asked before the experiment runs, since it could change the link."""
-    link = os.path.join(record_dir, job_files.SCRATCH_LINK)
-    try:
-        folder = os.readlink(link)
-    except OSError:
-        return None
-    return folder if os.path.basename(folder).startswith(job_files.SCRATCH_PREFIX) else None
-
-
-def _remove_scratch(record_dir: str, folder: str | None) -> None:
-    if folder is None:
-        return
-    try:
-        os.rmdir(folder)
-    except OSError:
-        import shutil  # rarely needed, and slow to import
-
-        shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        os.unlink(os.path.join(record_dir, job_files.SCRATCH_LINK))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import sys
 import time
 from typing import Any
 
-from agent_runner.execution import job_files, process_tree, usage
-from agent_runner.execution.child import Child
+from agent_runner.execution import bubblewrap, job_files, process_tree, scratch, usage
+from agent_runner.execution.cgroups import Cgroup
+from agent_runner.execution.child import Child, Setting
 from agent_runner.execution.job_files import Spec
 from agent_runner.execution.limits import LimitWatch, Verdict, now
 from agent_runner.execution.streams import CappedLog, LogSize, TurnLog
@@ -28,6 +29,7 @@ STACK_DUMP_S = 0.5  # how long to wait for the hook's stack dump before SIGTERM
 STACK_DUMP_SIGNAL = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else None
 
 _KILL_AGAIN_S = 0.005
+_WARDENS = 3  # processes of a sandbox that are not the experiment's
 _DRAIN_S = 1.0
 _READ_BYTES = 256 * 1024
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -46,6 +48,8 @@ class Supervisor:
         self._tree_is_dead = False
         self._largest_process = 0
         self._soft_deadline_sent = False
+        self._cgroup: Cgroup | None = None
+        self._cgroup_name: str | None = None
         self._oom_kills = usage.oom_kill_counter()
         self._oom_kills_before = self._oom_kills()
         self._wake = self._listen()
@@ -71,28 +75,49 @@ class Supervisor:
         """Start the experiment, unless it was cancelled before or cannot be started: then `watch` ends at once.
 
         Raises:
-            OSError: the start could not be recorded, or there is no process to be had; nothing was started.
+            OSError, bubblewrap.Unavailable: the start could not be recorded, the job not be shut in as it
+                has to be, or there is no process to be had; nothing was started.
         """
         cap = max(0, self.spec.limits.output_bytes)
         out, err = (CappedLog(self._path(n), cap) for n in (job_files.STDOUT, job_files.STDERR))
         self._turns = TurnLog(self._path(job_files.TURNS))
-        self._child = Child(self.spec)
+        setting = self._make_setting()
+        self._child = Child(self.spec, setting)
         self._logs = {self._child.stdout: out, self._child.stderr: err}
         self._open = [self._wake, *self._logs]
+        problem = self._child.wait_until_ready()
         try:
             self._record_start(subreaper)
         except BaseException:
             self._child.give_up()
+            self.close()
             raise
-        self._watch = LimitWatch(self.spec)
+        self._watch = LimitWatch(self.spec, self._cgroup, self._child.wardens)
         self._ended = self._watch.started
         if self._cancelled():
             self._child.give_up()
             self._verdict = Verdict("cancelled", "before it was started")
-        elif problem := self._child.let_go():
+        elif problem := problem or self._child.let_go():
             self._verdict = Verdict("not_started", problem)
         else:
             self._running = True
+            if self._child.report is not None:
+                self._open.append(self._child.report)
+
+    def _make_setting(self) -> Setting:
+        """The user and the cgroup that the job's level asks for, and its folders."""
+        level = self.spec.confinement.level
+        user = bubblewrap.own_user() if scratch.is_sandboxed(self.spec) else None
+        scratch.prepare(self.spec, user)
+        if level != "L3":
+            return Setting(user)
+        limits = self.spec.limits
+        memory = None if limits.memory_mb is None else limits.memory_mb * 1024 * 1024
+        name = f"agent_runner-{os.getpid()}-{time.time_ns()}"
+        processes = None if limits.processes is None else limits.processes + _WARDENS
+        self._cgroup = Cgroup.create(name, memory_bytes=memory, processes=processes)
+        self._cgroup_name = name
+        return Setting(user, self._cgroup.enter)
 
     def _record_start(self, subreaper: bool) -> None:
         shim = process_tree.find(os.getpid())
@@ -105,6 +130,8 @@ class Supervisor:
             "child_start": self._child.start,
             "boot_id": process_tree.boot_id(),
             "subreaper": subreaper,
+            "level": self.spec.confinement.level,
+            "cgroup": self._cgroup_name if self._cgroup else None,
             "time": _utc(),
         }
         job_files.write_durable(self._path(job_files.STARTED), record)
@@ -148,6 +175,9 @@ class Supervisor:
             if descriptor == self._wake:
                 with contextlib.suppress(BlockingIOError):
                     os.read(descriptor, 4096)
+            elif descriptor == self._child.report:
+                if not self._child.read_report():
+                    self._open.remove(descriptor)
             elif data := os.read(descriptor, _READ_BYTES):
                 self._take(descriptor, data)
             else:
@@ -177,6 +207,22 @@ class Supervisor:
             if pid == self._child.pid:
                 self._status = status
                 self._ended = now()
+                self._hear_the_last()
+
+    def _hear_the_last(self) -> None:
+        """The sandbox has ended: the experiment's own end is what it reported, if it still could."""
+        report = self._child.report
+        if report is None:
+            return
+        if report in self._open:
+            while select.select([report], [], [], 0)[0] and self._child.read_report():
+                pass
+            self._open.remove(report)
+        if self._child.status is not None:
+            self._status = self._child.status
+        else:
+            self._status = signal.SIGKILL
+            self._notes.append("the sandbox was killed before the program had ended")
 
     # ------------------------------------------------------------ end
 
@@ -184,10 +230,19 @@ class Supervisor:
         """End whatever is left of the tree, and take in the rest of its output."""
         if self._status is None:
             self._ended = now()
+        elif self._status != 0 and self._verdict is None:
+            self._verdict = self._watch.by_kernel()  # it may have been killed at a limit
         if self._verdict is not None:
             self._dump_stacks()
         self._end_tree(GRACE_S if self._verdict else LEFTOVER_GRACE_S)
         self._drain()
+
+    def close(self) -> None:
+        """Remove the job's cgroup; its counts are gone with it."""
+        if self._cgroup is not None:
+            self._cgroup.kill()
+            self._cgroup.remove()
+            self._cgroup = None
 
     def _dump_stacks(self) -> None:
         """Have the hook write where the program is: the answer to "at which line did it hang"."""
@@ -216,6 +271,8 @@ class Supervisor:
             self._pump(deadline - now())
         deadline = now() + KILL_PATIENCE_S
         while not self._tree_is_dead and now() < deadline:
+            if self._cgroup is not None:
+                self._cgroup.kill(_KILL_AGAIN_S)
             self._signal_tree(signal.SIGKILL)
             self._pump(_KILL_AGAIN_S)
         if not self._tree_is_dead:
@@ -223,9 +280,11 @@ class Supervisor:
             self._notes.append(f"stuck in the kernel, SIGKILL has not ended it: process {pids}")
 
     def _signal_tree(self, number: int) -> None:
+        """Signal the whole tree; but for SIGKILL not the sandbox's own processes, whose end is everybody's."""
         tree = process_tree.descendants(os.getpid())
         for process in tree:
-            process_tree.send(process, number)
+            if number == signal.SIGKILL or process.pid not in self._child.wardens:
+                process_tree.send(process, number)
         if not tree and self._status is None:  # no /proc: the group is all we know
             with contextlib.suppress(OSError):
                 os.killpg(self._child.pid, number)
@@ -234,7 +293,7 @@ class Supervisor:
         """Read what is left in the pipes. Nobody of the tree holds them any more; a stranger might."""
         deadline = now() + _DRAIN_S
         progress = None
-        while len(self._open) > 1 and now() < deadline:
+        while any(log in self._open for log in self._logs) and now() < deadline:
             self._pump(0)
             said = (len(self._open), *(log.total for log in self._logs.values()))
             if said == progress:
@@ -248,6 +307,8 @@ class Supervisor:
         self._turns.close()
         sizes = [self._close(log) for log in self._logs.values()]
         verdict = self._verdict or Verdict("exited")
+        if verdict.reason == "not_started" and self._child.report is not None:
+            self._notes.append(_beginning(self._path(job_files.STDERR)))
         if self._soft_deadline_sent:
             before = f"{self.spec.limits.soft_deadline_s:g} s"
             self._notes.append(f"SIGUSR1 was sent {before} before the end of its time")
@@ -261,14 +322,19 @@ class Supervisor:
             "signal": signal_name(-code) if code is not None and code < 0 else None,
             "seconds": round(self._ended - self._watch.started, 3) if self._running else 0.0,
             "peak_memory_bytes": max(self._watch.peak_memory, self._largest_process) or None,
-            "oom_kills": max(0, self._oom_kills() - self._oom_kills_before),
+            "oom_kills": self._count_oom_kills(),
             "stdout_bytes": sizes[0].total,
             "stderr_bytes": sizes[1].total,
             "dropped_bytes": sizes[0].dropped + sizes[1].dropped,
-            "message": "; ".join(filter(None, (verdict.message, *self._notes))),
+            "message": "; ".join(filter(None, (verdict.message, *self._notes, *self._watch.notes))),
             "soft_deadline_sent": self._soft_deadline_sent,
             "time": _utc(),
         }
+
+    def _count_oom_kills(self) -> int:
+        if self._cgroup is not None:
+            return self._watch.oom_kills
+        return max(0, self._oom_kills() - self._oom_kills_before)
 
     def _close(self, log: CappedLog) -> LogSize:
         size = log.close()
@@ -288,6 +354,15 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _beginning(path: str) -> str:
+    """What a sandbox that could not be set up has complained of."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(500).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 def _size(path: str) -> int:

@@ -1,4 +1,4 @@
-"""What a job uses: memory of its tree, disk below its folders, the kernel's out-of-memory kills.
+"""What a job uses: memory and threads of its tree, disk below its folders, the kernel's out-of-memory kills.
 
 Standard library only.
 """
@@ -6,7 +6,8 @@ Standard library only.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from agent_runner.execution.process_tree import Process
 
@@ -32,31 +33,85 @@ def _pss(process: Process) -> int:
     return process.rss_bytes
 
 
-def disk_bytes(folders: Iterable[str], ignore: tuple[str, ...] = ()) -> int:
-    """Disk space taken below the folders, without following links.
+def threads(tree: Iterable[Process]) -> int:
+    """Threads of all processes: at least one each, also of one that has just ended."""
+    return sum(_threads(process) for process in tree)
 
-    `ignore`: how names of entries begin that do not count where they stand directly in one of the folders.
+
+def _threads(process: Process) -> int:
+    """By the links of its folder of threads, which Linux counts without listing them: two, and one for each."""
+    try:
+        return max(1, os.stat(f"/proc/{process.pid}/task").st_nlink - 2)
+    except OSError:
+        return 1
+
+
+class Disk(NamedTuple):
+    """Space taken below some folders, and how many files and folders there are."""
+
+    bytes: int
+    entries: int
+
+
+def disk_use(
+    folders: Iterable[str], ignore: tuple[str, ...] = (), enough_entries: int | None = None
+) -> Disk:
+    """What lies below the folders, without following links; a file with several names takes space once.
+
+    Args:
+        folders: where to look; one that lies in another of them is counted once.
+        ignore: how names of entries begin that do not count where they stand directly in one of the folders.
+        enough_entries: the count may end as soon as there are more.
     """
-    total = 0
+    size = entries = 0
+    linked: set[tuple[int, int]] = set()
+    for entry in _walk(folders, ignore):
+        entries += 1
+        if enough_entries is not None and entries > enough_entries:
+            break
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            continue  # it has been removed
+        if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
+            if (status.st_dev, status.st_ino) in linked:
+                continue
+            linked.add((status.st_dev, status.st_ino))
+        size += status.st_blocks * 512
+    return Disk(size, entries)
+
+
+def _walk(folders: Iterable[str], ignore: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
     pending = list(folders)
     top = set(pending)
     while pending:
         folder = pending.pop()
         try:
-            entries = list(os.scandir(folder))
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if folder in top and entry.name.startswith(ignore):
+                        continue
+                    if entry.is_dir(follow_symlinks=False) and entry.path not in top:
+                        pending.append(entry.path)
+                    yield entry
         except OSError:
-            continue  # it has been removed
-        for entry in entries:
-            if folder in top and entry.name.startswith(ignore):
-                continue
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                else:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-            except OSError:
-                continue
-    return total
+            continue  # it has been removed, or its owner has closed it to us
+
+
+class FileSystem(NamedTuple):
+    """Bytes of a file system: what users may still take, and its size."""
+
+    free: int
+    size: int
+
+
+def file_system(path: str) -> FileSystem | None:
+    """Of the file system on which `path` lies; None where that cannot be told."""
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return None
+    return FileSystem(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
 
 
 def oom_kill_counter() -> Callable[[], int]:

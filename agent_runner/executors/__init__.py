@@ -8,7 +8,10 @@ from typing import Protocol
 
 from agent_runner.errors import ExecutorError, UsageError
 from agent_runner.executors.local import LocalExecutor
+from agent_runner.executors.sandboxing import LEVELS, Sandboxing
 from agent_runner.records import JobExit, JobSpec
+
+__all__ = ["LEVELS", "Executor", "Job", "LocalExecutor", "Sandboxing", "get_executor"]
 
 ENTRY_POINTS = "agent_runner.executors"
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent_runner.errors import ExecutorError
-from agent_runner.execution import job_files, process_tree, shim
+from agent_runner.execution import job_files, process_tree, scratch, shim
 from agent_runner.execution.process_tree import Process
 from agent_runner.execution.streams import join
 from agent_runner.paths import read_json, write_json
@@ -31,7 +31,7 @@ _SHIM_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH")
 _JOB_FILES = (
     *(job_files.SPEC, job_files.STARTED, job_files.EXIT, job_files.CANCEL, job_files.SHIM_LOG),
     *(job_files.STDOUT, job_files.STDERR, job_files.TURNS, job_files.STACKS),
-    *(job_files.EXCEPTION, job_files.EVENTS),
+    *(job_files.EXCEPTION, job_files.EVENTS, job_files.JOB, job_files.BOX),
 )
 
 
@@ -208,6 +208,7 @@ class LocalJob:
     def _lost(self) -> JobExit:
         """Clear up after a shim that was killed: end what still runs, complete the logs."""
         left = self._sweep()
+        self._collect()
         message = "its supervisor was killed" if self._started() else "the machine was restarted"
         if left:
             message += f"; still running: process {', '.join(str(p.pid) for p in left)}"
@@ -226,12 +227,17 @@ class LocalJob:
         if not self._started():
             return []
         deadline = time.monotonic() + _SWEEP_PATIENCE_S
-        mark = ("AGENT_RUNNER_RECORD_DIR", str(self.record_dir))
+        mark = ("AGENT_RUNNER_RECORD_DIR", str(self.record_dir / job_files.JOB))
         while (left := process_tree.marked(*mark)) and time.monotonic() < deadline:
             for process in left:
                 process_tree.send(process, signal.SIGKILL)
             time.sleep(_FIRST_DELAY_S)
         return left
+
+    def _collect(self) -> None:
+        """Take over what the job left, as its shim would have done."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            scratch.collect(job_files.read_spec(str(self._path(job_files.SPEC))))
 
     def _join(self, name: str) -> tuple[int, int]:
         try:

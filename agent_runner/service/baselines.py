@@ -99,9 +99,12 @@ def _prepare(
         worktree=workspace.home.worktrees / worktree,
         records=inputs,
         limits=Limits(time_s=step.time_s),
+        level=workspace.level(idea.template, idea.sandbox),
+        network=idea.template.resources.network,
+        writes=(workspace.home.cache,),
         environment={**step.env, **grant_environment(grants)},
     )
-    job = workspace.jobs.start(request, network=idea.template.resources.network)
+    job = workspace.jobs.start(request)
     ended = wait(job, inputs, "prepare", progress)
     if ended.returncode != 0:
         progress("prepare", f"failed ({ended.reason}); the baseline goes on without shared inputs")

@@ -10,10 +10,11 @@ from typing import Any
 
 from agent_runner.failures import Evidence, clean_output, diagnose, interleave, without_secrets
 from agent_runner.models import available_memory
-from agent_runner.paths import JobPaths, read_json, read_text
+from agent_runner.paths import JobPaths, read_json, read_strange, read_text
 from agent_runner.records import Failure, JobExit, Limits, ModelUse, Problem
 
 _MAX_WARNINGS = 20
+_MAX_EVENT_BYTES = 1024 * 1024  # of a job that goes on
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def read_events(records: JobPaths) -> JobEvents:
     phase = device = None
     model: ModelUse | None = None
     warnings: list[Problem] = []
-    for event in _lines(read_text(records.events)):
+    text = read_text(records.events) or read_strange(records.live_events, _MAX_EVENT_BYTES)
+    for event in _lines(text):
         phase = _text(event.get("phase")) or phase
         device = _text(event.get("device")) or device
         used = event.get("model")

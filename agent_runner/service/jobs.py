@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent_runner.execution.environment import build_environment, resolve_argv
+from agent_runner.execution.environment import (
+    build_environment,
+    downloaded,
+    interpreter_folders,
+    resolve_argv,
+)
 from agent_runner.executors import Executor, Job
-from agent_runner.paths import JobPaths
-from agent_runner.records import JobExit, JobSpec, Limits
+from agent_runner.paths import Home, JobPaths
+from agent_runner.records import Confinement, JobExit, JobSpec, Limits
 from agent_runner.service.evidence import read_events
 
 # Called with (what is going on, detail) while a proposal is worked on; for people watching.
@@ -20,47 +25,67 @@ _POLL_S = 0.5  # how often a watcher hears of a new phase; the end of a job is n
 
 @dataclass(frozen=True)
 class JobRequest:
-    """One command to run for an idea."""
+    """One command to run for an idea.
+
+    out_dir: filled into the command; relative to the worktree, or absolute.
+    level: of isolation.
+    writes: folders that this command may change beside its own.
+    """
 
     job_id: str
     command: str
-    out_dir: str  # filled into the command; relative to the worktree, or absolute
+    out_dir: str
     worktree: Path
     records: JobPaths
     limits: Limits
+    level: str
+    network: bool = False
+    writes: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class JobRunner:
-    """Starts jobs through an executor, in an environment built from an allow-list."""
+    """Starts jobs through an executor, in an environment and a view of the host built from allow-lists."""
 
-    def __init__(self, executor: Executor, interpreter: Path, cache: Path) -> None:
+    def __init__(
+        self, executor: Executor, interpreter: Path, home: Home, readable: tuple[Path, ...] = ()
+    ) -> None:
         self._executor = executor
         self.interpreter = interpreter
-        self._cache = cache.absolute()
+        self._home = home
+        self._readable = readable
 
-    def start(self, request: JobRequest, *, network: bool) -> Job:
+    def start(self, request: JobRequest) -> Job:
         """Start a job and return at once; its end is `job.wait()`."""
         folder = request.records.folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        self._cache.mkdir(parents=True, exist_ok=True)
+        cache = self._home.cache.absolute()
+        cache.mkdir(parents=True, exist_ok=True)
         environment = build_environment(
             record_dir=folder,
-            cache_dir=self._cache,
+            cache_dir=cache,
             interpreter=self.interpreter,
-            network=network,
+            network=request.network,
+            own_tmp=request.level not in ("L0", "L1"),
             extra=dict(request.environment),
         )
+        worktree = request.worktree.absolute()
+        read = (*interpreter_folders(self.interpreter), *downloaded(environment), *self._readable)
         spec = JobSpec(
             job_id=request.job_id,
             argv=resolve_argv(request.command, request.out_dir, self.interpreter),
-            cwd=str(request.worktree.absolute()),
+            cwd=str(worktree),
             env=environment,
             record_dir=str(folder),
-            out_dir=str(request.worktree.absolute() / request.out_dir)
-            if "{out_dir}" in request.command
-            else None,
+            out_dir=str(worktree / request.out_dir) if "{out_dir}" in request.command else None,
             limits=request.limits,
+            confinement=Confinement(
+                level=request.level,
+                read=tuple(str(path.absolute()) for path in (*read, cache)),
+                write=tuple(str(path.absolute()) for path in request.writes),
+                hidden=(str(self._home.root),),
+                network=request.network,
+            ),
         )
         return self._executor.start(spec)
 

@@ -291,7 +291,7 @@ class Proposal:
     def _check(self, name: str, words: str, step: Step, limits: Limits) -> Ending | None:
         """Run a check of the template's; its failure is diagnosed like any other and costs nothing."""
         records = self._records.step(name)
-        out_dir = records.folder.absolute() / "out"
+        out_dir = records.out.absolute()
         self.progress(name, step.command.replace("{out_dir}", "out"))
         request = JobRequest(
             job_id=f"{self.idea.id}/attempt_{self.attempt}/{name}",
@@ -300,9 +300,12 @@ class Proposal:
             worktree=self._paths.worktree,
             records=records,
             limits=limits.model_copy(update={"time_s": step.time_s}),
+            level=self.workspace.level(self.idea.template, self.idea.sandbox),
+            network=self.idea.template.resources.network,
+            writes=(out_dir.parent,),
             environment={**step.env, **grant_environment(self._grants)},
         )
-        job = self.workspace.jobs.start(request, network=self.idea.template.resources.network)
+        job = self.workspace.jobs.start(request)
         ended = wait(job, records, name, self.progress)
         self.warnings += read_events(records).warnings
         results = read_results(out_dir, not_before_ns=None) if "{out_dir}" in step.command else None

@@ -31,7 +31,7 @@ from agent_runner.service.baselines import ensure_baseline
 from agent_runner.service.jobs import Progress
 from agent_runner.service.proposals import Proposal
 from agent_runner.service.recovery import recover, stored_observation
-from agent_runner.service.runs import SANDBOX_LEVEL, stored_result
+from agent_runner.service.runs import stored_result
 from agent_runner.service.workspace import Workspace
 from agent_runner.settings import Settings
 from agent_runner.templates import default_folder, load_template, template_files
@@ -66,33 +66,28 @@ class Runner:
         plan: str = "",
         max_runs: int = 10,
         limits: Mapping[str, Any] | None = None,
-        sandbox: str | None = None,
+        sandbox: str = "auto",
     ) -> Idea:
         """Start an idea: a branch and worktree of the template, a budget, and its first message.
 
         Args:
             template: a template folder, or `default` for the built-in SAE template.
             limits: fields of `Limits` that override the template's (`{"time_s": 600}`).
-            sandbox: the least level of isolation that runs must have; a level that this machine does
-                not offer is refused, never lowered.
+            sandbox: the level of isolation of its runs (`L0` to `L3`); `auto` is the highest that works.
 
         Raises:
             TemplateError: the folder does not keep the template contract.
             UsageError: an empty title, or a budget below 1.
+            SandboxUnavailable: the level does not work on this machine, or is less than what is required.
         """
         if not title.strip():
             raise UsageError("an idea needs a title", "Give a few words that name it.")
         if max_runs < 1:
             raise UsageError(f"a budget of {max_runs} runs allows nothing", "Give at least 1.")
-        if sandbox not in (None, SANDBOX_LEVEL):
-            raise UsageError(
-                f"sandbox level {sandbox!r} is not available: runs have level {SANDBOX_LEVEL}, which is "
-                "limits and a clean environment, and no sandbox",
-                f"Leave --sandbox out or give {SANDBOX_LEVEL}, if you trust the code that will be run.",
-            )
         folder = default_folder() if str(template) == "default" else Path(template)
         loaded = _with_limits(load_template(folder), limits or {})
         workspace = self._workspace
+        workspace.level(loaded, sandbox)
         commit, tree = workspace.repository.snapshot(
             folder, template_files(folder), f"template {loaded.name}"
         )
@@ -104,6 +99,7 @@ class Runner:
             base_commit=commit,
             base_tree=tree,
             max_runs=max_runs,
+            sandbox=sandbox,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         paths = workspace.paths(idea)
@@ -176,6 +172,9 @@ class Runner:
             )
         workspace = self._workspace
         idea = workspace.idea(idea_id)
+        workspace.level(
+            idea.template, idea.sandbox
+        )  # before anything is begun that could not be run
         digest = hashlib.sha256(reply.encode("utf-8", errors="surrogatepass")).hexdigest()
         with file_lock(workspace.paths(idea).lock):
             recover(workspace, idea, progress, retried_key=idempotency_key)

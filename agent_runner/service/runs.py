@@ -30,9 +30,6 @@ from agent_runner.service.workspace import Workspace
 # Signals by which a program ends itself; every other one was sent to it.
 _CRASH_SIGNALS = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP"}
 
-# The isolation every run has today: none but limits and a clean environment (ARCHITECTURE.md).
-SANDBOX_LEVEL = "L0"
-
 # Findings by which a run's numbers were measured in another way than the baseline's.
 _OTHER_MEASUREMENT = {"reference-moved", "config-differs"}
 
@@ -70,9 +67,11 @@ def execute(workspace: Workspace, spec: RunSpec, progress: Progress) -> RunResul
         worktree=spec.worktree,
         records=spec.records,
         limits=template.limits,
+        level=workspace.level(template, spec.idea.sandbox),
+        network=template.resources.network,
         environment=grant_environment(spec.grants),
     )
-    job = workspace.jobs.start(request, network=template.resources.network)
+    job = workspace.jobs.start(request)
     ended = wait(job, spec.records, label, progress)
     return conclude(workspace, spec, ended)
 
@@ -116,7 +115,7 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
             output_bytes=ended.stdout_bytes + ended.stderr_bytes,
             dropped_bytes=ended.dropped_bytes,
         ),
-        sandbox=Sandbox(level=SANDBOX_LEVEL),
+        sandbox=_sandbox(workspace, spec.records),
         environment={
             "interpreter": str(workspace.jobs.interpreter),
             "device": events.device,
@@ -127,6 +126,13 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         write_atomic(spec.records.final_info, json.dumps(info, indent=2).encode() + b"\n")
     write_json(spec.records.result, result)
     return result
+
+
+def _sandbox(workspace: Workspace, records: JobPaths) -> Sandbox:
+    """The isolation that the run had, as its supervisor recorded it at the start."""
+    started = read_json(records.started)
+    level = str(started.get("level") or "L0") if isinstance(started, dict) else "L0"
+    return Sandbox(level=level, digest=workspace.sandboxing.report(level).digest)
 
 
 def _tampering(workspace: Workspace, idea: Idea) -> Problem | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent_runner import models
 from agent_runner.errors import UnknownIdea
-from agent_runner.executors import get_executor
+from agent_runner.executors import Sandboxing, get_executor
 from agent_runner.history import History, Text
 from agent_runner.ledger import Ledger
 from agent_runner.paths import Home, IdeaPaths, read_json, write_json
-from agent_runner.records import Budget, Idea, ModelUse
+from agent_runner.records import Budget, Idea, ModelUse, Template
 from agent_runner.service.jobs import JobRunner
 from agent_runner.settings import Settings
 from agent_runner.worktrees import Repository
@@ -27,6 +28,8 @@ class Workspace:
     repository: Repository
     ledger: Ledger
     jobs: JobRunner
+    sandboxing: Sandboxing
+    settings: Settings
 
     @classmethod
     def open(cls, settings: Settings) -> Workspace:
@@ -36,8 +39,9 @@ class Workspace:
         repository.ensure()
         ledger = Ledger(home.ledger)
         ledger.ensure()
-        executor = get_executor(settings.executor)
-        return cls(home, repository, ledger, JobRunner(executor, settings.python, home.cache))
+        readable = tuple(Path(part) for part in settings.sandbox_read.split(os.pathsep) if part)
+        jobs = JobRunner(get_executor(settings.executor), settings.python, home, readable)
+        return cls(home, repository, ledger, jobs, Sandboxing(home.sandbox), settings)
 
     # ------------------------------------------------------------ ideas
 
@@ -71,6 +75,19 @@ class Workspace:
             charged=charged,
             reason=reason,
         )
+
+    # ------------------------------------------------------------ isolation
+
+    def level(self, template: Template, wanted: str) -> str:
+        """The level of isolation of a job of this template.
+
+        Raises:
+            SandboxUnavailable: it does not work here, or is less than what is required.
+        """
+        least = max(template.sandbox.require_level, self.settings.require_level)
+        if wanted == "auto":
+            wanted = self.settings.sandbox
+        return self.sandboxing.choose(wanted, least)
 
     # ------------------------------------------------------------ history
 
@@ -113,6 +130,6 @@ class Workspace:
         return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def device_class(gpus: int) -> str:
+def device_class(gpus: float) -> str:
     """`cuda` where the template asks for a GPU and the machine has one, else `cpu`."""
     return "cuda" if gpus and Path("/dev/nvidia0").exists() else "cpu"

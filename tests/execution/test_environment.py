@@ -83,14 +83,16 @@ def test_only_named_variables_are_taken(
 def test_the_defaults_and_the_contract(tmp_path: Path) -> None:
     base = {"PATH": "/bin", "HOME": "/home/u", "LANG": "C.UTF-8", "CUDA_VISIBLE_DEVICES": ""}
     built = build(tmp_path, base, extra={"AGENT_RUNNER_SMOKE": "1", "TQDM_MININTERVAL": "1"})
-    assert built["AGENT_RUNNER_RECORD_DIR"] == str(tmp_path / "record")
+    assert built["AGENT_RUNNER_RECORD_DIR"] == str(tmp_path / "record" / "job")
     assert built["AGENT_RUNNER_CACHE"] == str(tmp_path / "cache")
     assert built["AGENT_RUNNER_SMOKE"] == "1"
     assert built["TQDM_MININTERVAL"] == "1"  # the template's word counts more than ours
     assert (built["LANG"], built["CUDA_VISIBLE_DEVICES"]) == ("C.UTF-8", "")
     assert built["PYTHONPATH"] == str(HOOK)
     assert built["PYTHONUNBUFFERED"] == built["PYTHONFAULTHANDLER"] == "1"
-    assert Path(built["HOME"]) == tmp_path / "record" / "home" and Path(built["HOME"]).is_dir()
+    assert (
+        Path(built["HOME"]) == tmp_path / "record" / "box" / "home" and Path(built["HOME"]).is_dir()
+    )
     assert built["HF_HUB_CACHE"] == "/home/u/.cache/huggingface/hub"
     assert built["HF_DATASETS_CACHE"] == "/home/u/.cache/huggingface/datasets"
 
@@ -99,7 +101,7 @@ def test_the_hook_cannot_be_displaced(tmp_path: Path) -> None:
     extra = {"PYTHONPATH": "/theirs", "AGENT_RUNNER_RECORD_DIR": "/elsewhere"}
     built = build(tmp_path, {}, extra=extra)
     assert built["PYTHONPATH"] == f"{HOOK}{os.pathsep}/theirs"
-    assert built["AGENT_RUNNER_RECORD_DIR"] == str(tmp_path / "record")
+    assert built["AGENT_RUNNER_RECORD_DIR"] == str(tmp_path / "record" / "job")
 
 
 def test_offline_unless_the_network_is_granted(tmp_path: Path) -> None:

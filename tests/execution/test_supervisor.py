@@ -254,7 +254,7 @@ def test_processes(job: ShimJob) -> None:
 
 def test_disk(job: ShimJob) -> None:
     ended = job.run(
-        "import time; open('checkpoint', 'wb').write(b'x' * 12 * 2**20); time.sleep(1000)",
+        "import time\nfor name in 'ab': open(name, 'wb').write(b'x' * 6 * 2**20)\ntime.sleep(1000)",
         disk_mb=10,
     )
     assert ended["reason"] == "disk" and "the limit is 10 MiB" in ended["message"]

@@ -33,7 +33,7 @@ def spec(folder: Path, code: str = "", **options: Any) -> JobSpec:
         "job_id": "idea/run_1",
         "argv": (sys.executable, "-I", "-S", "-c", code),
         "cwd": str(work),
-        "env": {"PATH": os.defpath, "AGENT_RUNNER_RECORD_DIR": str(record)},
+        "env": {"PATH": os.defpath, "AGENT_RUNNER_RECORD_DIR": str(record / "job")},
         "record_dir": str(record),
         "limits": Limits(time_s=120),
     }

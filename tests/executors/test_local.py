@@ -287,6 +287,6 @@ def test_a_record_folder_that_cannot_be_made(make_spec: Spec, tmp_path: Path) ->
 def test_hostile_folder_names(executor: LocalExecutor, make_spec: Spec, tmp_path: Path) -> None:
     for name in ("with blank", "-dash", "new\nline", "ünïcode", "'quotes\""):
         record = tmp_path / name
-        environment = {"AGENT_RUNNER_RECORD_DIR": str(record)}
+        environment = {"AGENT_RUNNER_RECORD_DIR": str(record / "job")}
         ended = executor.start(make_spec(record_dir=str(record), env=environment)).wait()
         assert ended is not None and (ended.reason, ended.returncode) == ("exited", 0)

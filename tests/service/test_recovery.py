@@ -156,7 +156,7 @@ def test_a_baseline_that_was_left_running_is_ended_and_measured_again(
     once = 'import pathlib, signal\nif not pathlib.Path("x").exists():\n'
     once += '    pathlib.Path("x").touch()\n    signal.pause()\n'
     script.write_text(once + script.read_text())
-    idea = runner.create_idea("Orphan", template=template)
+    idea = runner.create_idea("Orphan", template=template, sandbox="L0")
     ended = subprocess.run(
         [sys.executable, "-c", ORPHANED_BASELINE, str(home), idea.id],
         timeout=60,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_runner.surfaces.cli import chat, demo, doctor, edits, explain
+from agent_runner.surfaces.cli import chat, demo, doctor, edits, explain, gc, ledger
 from agent_runner.surfaces.cli.options import (
     HomeOption,
     IdeaArgument,
@@ -53,8 +53,8 @@ def idea_new(
         float | None, typer.Option(min=0.001, help="Seconds a run may take.")
     ] = None,
     sandbox: Annotated[
-        str | None, typer.Option(help="The least isolation its runs must have (L0 so far).")
-    ] = None,
+        str, typer.Option(help="Isolation of its runs: L0 (none) to L3; auto is the highest here.")
+    ] = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -210,6 +210,9 @@ app.command("apply")(edits.apply)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("gc")(gc.gc)
+app.command("reindex")(ledger.reindex)
+app.add_typer(ledger.ledger_app, name="ledger")
 
 
 def main() -> None:

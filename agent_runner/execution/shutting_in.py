@@ -1,0 +1,38 @@
+"""Level L1: a process shuts itself in, for good, before it becomes the experiment. Standard library only.
+
+Landlock decides what it may open, seccomp what it may ask of the kernel; there are no namespaces. It sees the
+names of files and processes that are none of its business, and shares /dev/shm and the user with them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from agent_runner.execution import landlock, privileges, scratch, seccomp, visible
+from agent_runner.execution.job_files import Spec
+
+_LEAST_ABI = 3  # before it, a file that may be read can be emptied by its name
+
+
+def restrict(spec: Spec) -> None:
+    """Shut the calling process in.
+
+    Raises:
+        OSError, seccomp.UnsupportedMachine: it could not be done; the process must not go on.
+    """
+    if landlock.abi() < _LEAST_ABI:
+        raise OSError(
+            f"the kernel's Landlock is of version {landlock.abi()}, {_LEAST_ABI} is needed"
+        )
+    given = spec.confinement
+    read = [*visible.paths(spec), "/proc", spec.cwd]
+    write = [*given.write, scratch.box(spec, "home"), scratch.job_folder(spec), "/dev/shm"]
+    write += [folder for folder in (spec.out_dir, spec.env.get("TMPDIR")) if folder]
+    devices = [f"/dev/{name}" for name in visible.DEVICES] + list(given.devices)
+    privileges.no_new_privs()
+    landlock.restrict(
+        read, [p for p in write if os.path.exists(p)], network=given.network, devices=devices
+    )
+    privileges.drop_capabilities()
+    # Landlock knows TCP alone, and not all of it.
+    seccomp.install(seccomp.program(network=given.network))
