@@ -108,6 +108,21 @@ def file_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds this lock now."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @dataclass(frozen=True)
 class JobPaths:
     """Records of one job (a run, or a check before it)."""
@@ -208,6 +223,11 @@ class IdeaPaths:
     @property
     def lock(self) -> Path:
         return self.folder / "lock"
+
+    @property
+    def cancel(self) -> Path:
+        """Asks whoever works on the idea to stop: the number of the attempt that is meant."""
+        return self.folder / "cancel.json"
 
     def attempt(self, number: int) -> AttemptPaths:
         return AttemptPaths(self.folder / "attempts" / str(number))

@@ -290,6 +290,16 @@ class IdeaView(Record):
     links: dict[str, str | None] = Field(default_factory=dict)
 
 
+class Cancellation(Record):
+    """What became of a request to end an idea's proposal. `attempt` 0 is the baseline."""
+
+    schema_version: int = SCHEMA_VERSION
+    idea: str
+    attempt: int | None = None
+    asked: bool
+    message: str
+
+
 # ---------------------------------------------------------------- what the job side leaves behind
 
 

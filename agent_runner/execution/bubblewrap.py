@@ -9,11 +9,11 @@ started by anybody else, a user namespace.
 from __future__ import annotations
 
 import os
-import shutil
 
 from agent_runner.execution import inside, scratch, visible
 from agent_runner.execution.job_files import Spec
 
+_PROGRAMS = ("/usr/bin/bwrap", "/bin/bwrap", "/usr/local/bin/bwrap")
 _FLAGS = (
     *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
     *("--hostname", "sandbox", "--new-session", "--die-with-parent", "--cap-drop", "ALL"),
@@ -45,7 +45,7 @@ def command(
     Raises:
         Unavailable: bubblewrap is not installed.
     """
-    program = shutil.which("bwrap", path=os.defpath + ":/usr/local/bin")
+    program = next(filter(os.path.exists, _PROGRAMS), None)
     if program is None:
         raise Unavailable("bubblewrap (bwrap) is not installed: apt-get install bubblewrap")
     processes = 0 if spec.limits.processes is None else spec.limits.processes + 1  # and `inside`

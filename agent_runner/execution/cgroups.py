@@ -17,7 +17,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import signal
 import time
 
@@ -56,7 +55,7 @@ def why_unavailable() -> str | None:
 
 
 def _try_out() -> str:
-    name = f"{PREFIX}probe-{os.getpid()}-{secrets.token_hex(4)}"
+    name = f"{PREFIX}probe-{os.getpid()}-{os.urandom(4).hex()}"
     probe = Cgroup.create(name, memory_bytes=1 << 30, processes=1 << 10)
     probe.remove()
     return probe.version

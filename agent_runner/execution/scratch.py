@@ -184,16 +184,21 @@ def _remove_what_we_made(spec: Spec) -> None:
 
 def remove_tree(folder: str) -> None:
     """Remove a folder of any depth that a job has filled; what resists stays."""
-    try:
+    for base, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(base, name))
+        for name in folders:
+            path = os.path.join(base, name)
+            with contextlib.suppress(OSError):
+                os.unlink(path) if os.path.islink(path) else os.rmdir(path)
+    with contextlib.suppress(OSError):
         os.rmdir(folder)
-        return
-    except FileNotFoundError:
-        return
-    except OSError:
-        import shutil  # rarely needed, and slow to import
+    if os.path.lexists(folder):
+        import shutil  # by descriptors, for paths that are too long to be named; slow to import
 
-    with contextlib.suppress(OSError, RecursionError):
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError, RecursionError):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def temporary_folder(record_dir: str) -> str | None:

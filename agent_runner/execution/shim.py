@@ -16,7 +16,6 @@ import contextlib
 import os
 import sys
 import time
-import traceback
 from typing import Any
 
 if __name__ == "__main__":  # isolated (-I -S): nothing but the standard library is on the path
@@ -70,7 +69,7 @@ def supervise(spec: Spec) -> None:
         supervisor.start(subreaper=subreaper)
     except Exception as error:
         # The experiment was not let go: whatever the reason was, this is a true end of the job.
-        traceback.print_exc()
+        _print_traceback()
         supervisor.close()
         record = {"reason": "not_started", "message": f"the start failed: {error}"}
         with contextlib.suppress(OSError):  # whoever waits for us is told by the log as well
@@ -83,13 +82,20 @@ def supervise(spec: Spec) -> None:
         record = supervisor.exit_record()
         supervisor.close()
     except BaseException as error:  # a fault of ours: the tree must not outlive its supervisor
-        traceback.print_exc()
+        _print_traceback()
         _kill_all()
         record = {"reason": "lost", "message": f"the supervisor failed: {error!r}"}
     notes = scratch.collect(spec)
     record["message"] = "; ".join(filter(None, (str(record["message"]), *notes)))
     scratch.remove_temporary_folder(spec.record_dir, temporary)
     _record_end(spec, record)
+
+
+def _print_traceback() -> None:
+    """For the log of the shim; rarely needed, and slow to import."""
+    import traceback
+
+    traceback.print_exc()
 
 
 def _announce() -> None:

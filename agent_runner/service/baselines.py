@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 from agent_runner.paths import JobPaths, file_lock, read_json, write_atomic
 from agent_runner.records import Idea, Limits, ModelUse, Outcome, RunResult, Step
@@ -18,9 +19,17 @@ from agent_runner.service.workspace import Workspace
 
 
 def ensure_baseline(
-    workspace: Workspace, idea: Idea, progress: Progress, *, repeat_failed: bool = False
+    workspace: Workspace,
+    idea: Idea,
+    progress: Progress,
+    *,
+    repeat_failed: bool = False,
+    attempt: int = 0,
 ) -> RunResult:
-    """The idea's baseline: as recorded, as shared by an equal idea, or run now. Never charged."""
+    """The idea's baseline: as recorded, as shared by an equal idea, or run now. Never charged.
+
+    attempt: the one that needs it; with its cancellation this ends, too.
+    """
     own = workspace.paths(idea).run(0)
     recorded = stored_result(own)
     if recorded is not None and (recorded.outcome is Outcome.SUCCEEDED or not repeat_failed):
@@ -31,7 +40,7 @@ def ensure_baseline(
     with file_lock(workspace.home.baseline_lock(fingerprint)):
         result = stored_result(shared)
         if result is None or result.outcome is not Outcome.SUCCEEDED:
-            result = _run_baseline(workspace, idea, fingerprint, grants, progress)
+            result = _run_baseline(workspace, idea, fingerprint, grants, progress, attempt)
         else:
             progress("baseline", "already measured for this template, model and machine")
     shutil.rmtree(own.folder, ignore_errors=True)
@@ -47,6 +56,7 @@ def _run_baseline(
     fingerprint: str,
     grants: dict[str, ModelUse],
     progress: Progress,
+    attempt: int,
 ) -> RunResult:
     """Run the template in a worktree of its own, after its shared inputs were made."""
     name = f"baseline-{fingerprint}"
@@ -58,7 +68,7 @@ def _run_baseline(
     _end_orphans(workspace, shared)
     shutil.rmtree(shared.folder, ignore_errors=True)
     if idea.template.prepare is not None:
-        _prepare(workspace, idea, name, idea.template.prepare, shared, grants, progress)
+        _prepare(workspace, idea, name, idea.template.prepare, shared, grants, progress, attempt)
     spec = RunSpec(
         idea=idea,
         index=0,
@@ -67,6 +77,7 @@ def _run_baseline(
         worktree=folder,
         records=shared,
         grants=grants,
+        attempt=attempt,
     )
     return execute(workspace, spec, progress)
 
@@ -88,6 +99,7 @@ def _prepare(
     records: JobPaths,
     grants: dict[str, ModelUse],
     progress: Progress,
+    attempt: int,
 ) -> None:
     """Fill the shared inputs. A failure here is not fatal: each run then makes them for itself."""
     progress("prepare", step.command)
@@ -105,7 +117,8 @@ def _prepare(
         environment={**step.env, **grant_environment(grants)},
     )
     job = workspace.jobs.start(request)
-    ended = wait(job, inputs, "prepare", progress)
+    asked = partial(workspace.is_cancelled, idea, attempt)
+    ended = wait(job, inputs, "prepare", progress, asked)
     if ended.returncode != 0:
         progress("prepare", f"failed ({ended.reason}); the baseline goes on without shared inputs")
 

@@ -130,6 +130,13 @@ def out_of_budget(*, applied: bool) -> Ending:
     return refused(Stage.ADMIT, "budget_exhausted", message, "no runs left")
 
 
+def cancelled(stage: Stage, *, applied: bool) -> Ending:
+    """Somebody asked for its end before its run was started."""
+    what = "Your edit was applied, but no" if applied else "Nothing was changed, and no"
+    message = f"{what} run was started: this proposal was cancelled by the people who run this."
+    return refused(stage, "cancelled", message, "cancelled before a run was started")
+
+
 def refused(stage: Stage, kind: str, message: str, reason: str) -> Ending:
     return refused_for((Problem(kind=kind, message=message),), reason, stage)
 

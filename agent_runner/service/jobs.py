@@ -94,8 +94,17 @@ class JobRunner:
         return self._executor.attach(records.folder.absolute())
 
 
-def wait(job: Job, records: JobPaths, label: str, progress: Progress) -> JobExit:
-    """Wait for the end of a job. An interrupt from the keyboard cancels it, and is not lost."""
+def wait(
+    job: Job,
+    records: JobPaths,
+    label: str,
+    progress: Progress,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> JobExit:
+    """Wait for the end of a job. An interrupt from the keyboard cancels it, and is not lost.
+
+    cancelled: asked now and then; once it says yes, the job is cancelled.
+    """
     told = None
     while True:
         try:
@@ -106,6 +115,9 @@ def wait(job: Job, records: JobPaths, label: str, progress: Progress) -> JobExit
             continue
         if ended is not None:
             return ended
+        if cancelled():
+            progress(label, "cancelling")
+            job.cancel()
         phase = read_events(records).phase
         if phase != told:
             told = phase

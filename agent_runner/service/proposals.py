@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from agent_runner import models
@@ -31,6 +31,7 @@ from agent_runner.service import telling
 from agent_runner.service.baselines import ensure_baseline
 from agent_runner.service.endings import (
     Ending,
+    cancelled,
     conclude,
     out_of_budget,
     problem_of,
@@ -86,10 +87,15 @@ class Proposal:
             self._smoke,
         )
         for step in steps:
-            ending = step()
+            ending = self._is_cancelled() or step()
             if ending is not None:
                 return conclude(self, ending)
-        return conclude(self, self._run())
+        return conclude(self, self._is_cancelled() or self._run())
+
+    def _is_cancelled(self) -> Ending | None:
+        if not self.workspace.is_cancelled(self.idea, self.attempt):
+            return None
+        return cancelled(Stage.VALIDATE if self.commit else Stage.APPLY, applied=bool(self.commit))
 
     @cached_property
     def _grants(self) -> dict[str, ModelUse]:
@@ -164,7 +170,7 @@ class Proposal:
     def _is_new(self) -> Ending | None:
         """Code that this idea has run, or that was found faulty, is answered from the record."""
         if self.tree == self.idea.base_tree:
-            return self._already_run(ensure_baseline(self.workspace, self.idea, self.progress))
+            return self._already_run(self._baseline())
         refunded: list[RunResult] = []
         for row in self.workspace.ledger.runs(self.idea.id):
             result = stored_result(self._paths.run(row.number)) if row.tree == self.tree else None
@@ -266,7 +272,7 @@ class Proposal:
         return refused(Stage.VALIDATE, "model_unavailable", message, "no model can be used here")
 
     def _has_baseline(self) -> Ending | None:
-        baseline = ensure_baseline(self.workspace, self.idea, self.progress)
+        baseline = self._baseline()
         if is_degenerate(baseline.findings):
             reasons = "\n".join(f"- {f.code}: {f.message}" for f in baseline.findings)
             message = (
@@ -277,6 +283,9 @@ class Proposal:
                 Stage.ADMIT, "baseline_degenerate", message, "the baseline is degenerate"
             )
         return None
+
+    def _baseline(self) -> RunResult:
+        return ensure_baseline(self.workspace, self.idea, self.progress, attempt=self.attempt)
 
     def _preflight(self) -> Ending | None:
         step = self.idea.template.preflight
@@ -306,7 +315,10 @@ class Proposal:
             environment={**step.env, **grant_environment(self._grants)},
         )
         job = self.workspace.jobs.start(request)
-        ended = wait(job, records, name, self.progress)
+        asked = partial(self.workspace.is_cancelled, self.idea, self.attempt)
+        ended = wait(job, records, name, self.progress, asked)
+        if ended.reason == "cancelled":
+            return cancelled(Stage.VALIDATE, applied=True)
         self.warnings += read_events(records).warnings
         results = read_results(out_dir, not_before_ns=None) if "{out_dir}" in step.command else None
         failure = explain(
@@ -366,6 +378,7 @@ class Proposal:
             worktree=self._paths.worktree,
             records=self._paths.run(index),
             grants=self._grants,
+            attempt=self.attempt,
             baseline=stored_result(baseline),
             baseline_info=read_json(baseline.final_info),
         )

@@ -11,10 +11,10 @@ from agent_runner.paths import read_json, read_text
 from agent_runner.records import Idea, Observation, Outcome, Problem, Stage
 from agent_runner.service import telling
 from agent_runner.service.endings import Ending, conclude, run_ending
-from agent_runner.service.jobs import Progress, wait
+from agent_runner.service.jobs import Progress
 from agent_runner.service.proposals import Proposal
 from agent_runner.service.runs import conclude as conclude_run
-from agent_runner.service.runs import stored_result
+from agent_runner.service.runs import see_to_its_end, stored_result
 from agent_runner.service.workspace import Workspace
 
 
@@ -78,9 +78,10 @@ def _finish_run(proposal: Proposal, row: RunRow) -> Ending:
     records = workspace.paths(idea).run(row.number)
     result = stored_result(records)
     if result is None:
+        spec = proposal.run_spec(row.number)
         job = workspace.jobs.attach(records)
-        ended = wait(job, records, f"run_{row.number}", proposal.progress)
-        result = conclude_run(workspace, proposal.run_spec(row.number), ended)
+        ended = see_to_its_end(workspace, spec, job, proposal.progress)
+        result = conclude_run(workspace, spec, ended)
     if result.outcome is Outcome.NOT_STARTED:
         proposal.warnings.append(
             Problem(kind="not_started", message="the run never started", severity="warning")

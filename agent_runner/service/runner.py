@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from agent_runner.errors import UnknownRun, UsageError
 from agent_runner.history import render
-from agent_runner.paths import file_lock, read_text, write_json
+from agent_runner.paths import file_lock, is_held, read_text, write_json
 from agent_runner.records import (
     AttemptSummary,
+    Cancellation,
     Idea,
     IdeaView,
     Limits,
@@ -128,6 +129,7 @@ class Runner:
         idea = workspace.idea(idea_id)
         with file_lock(workspace.paths(idea).lock):
             recover(workspace, idea, progress)
+            workspace.paths(idea).cancel.unlink(missing_ok=True)  # of an earlier baseline
             run = ensure_baseline(workspace, idea, progress, repeat_failed=True)
             note = telling.baseline_note(run)
             history = workspace.history(idea)
@@ -182,6 +184,37 @@ class Runner:
             if attempt.stage is not None:
                 return stored_observation(workspace, idea, attempt.number)
             return Proposal(workspace, idea, attempt.number, reply, progress).observe()
+
+    def cancel(self, idea_id: str, *, progress: Progress = _silent) -> Cancellation:
+        """Ask for the end of what is going on for an idea, at whatever stage it is.
+
+        A proposal that is being worked on ends as soon as its worker hears of it; one that a killed server has
+        left behind is ended and settled here. A run that had started is charged, anything before is not.
+        """
+        workspace = self._workspace
+        idea = workspace.idea(idea_id)
+        paths = workspace.paths(idea)
+        attempts = [row.number for row in workspace.ledger.attempts(idea.id) if row.stage is None]
+        if is_held(paths.lock):
+            attempt = attempts[-1] if attempts else 0
+            workspace.ask_to_cancel(idea, attempt)
+            what = f"attempt {attempt}" if attempt else "the baseline"
+            return Cancellation(
+                idea=idea.id, attempt=attempt, asked=True, message=f"{what} was asked to end"
+            )
+        if not attempts:
+            return Cancellation(
+                idea=idea.id, asked=False, message=f"nothing is going on for {idea.id}"
+            )
+        workspace.ask_to_cancel(idea, attempts[-1])
+        with file_lock(paths.lock):
+            recover(workspace, idea, progress)
+        return Cancellation(
+            idea=idea.id,
+            attempt=attempts[-1],
+            asked=True,
+            message=f"attempt {attempts[-1]}, left behind by a server that is gone, was ended",
+        )
 
     # ------------------------------------------------------------ reading
 

@@ -6,9 +6,11 @@ import json
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent_runner.executors import Job
 from agent_runner.paths import JobPaths, read_json, write_atomic, write_json
 from agent_runner.records import (
     Comparison,
@@ -45,6 +47,7 @@ class RunSpec:
     worktree: Path
     records: JobPaths
     grants: dict[str, ModelUse]
+    attempt: int = 0  # of which it is the run; 0 for the baseline
     baseline: RunResult | None = None
     baseline_info: dict[str, Any] | None = None
 
@@ -72,8 +75,14 @@ def execute(workspace: Workspace, spec: RunSpec, progress: Progress) -> RunResul
         environment=grant_environment(spec.grants),
     )
     job = workspace.jobs.start(request)
-    ended = wait(job, spec.records, label, progress)
-    return conclude(workspace, spec, ended)
+    return conclude(workspace, spec, see_to_its_end(workspace, spec, job, progress))
+
+
+def see_to_its_end(workspace: Workspace, spec: RunSpec, job: Job, progress: Progress) -> JobExit:
+    """Wait for the end of a run, and see to it when somebody asks for it."""
+    label = f"run_{spec.index}" if spec.index else "baseline"
+    asked = partial(workspace.is_cancelled, spec.idea, spec.attempt)
+    return wait(job, spec.records, label, progress, asked)
 
 
 def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:

@@ -76,6 +76,20 @@ class Workspace:
             reason=reason,
         )
 
+    # ------------------------------------------------------------ cancelling
+
+    def ask_to_cancel(self, idea: Idea, attempt: int) -> None:
+        """Ask whoever works on this attempt (0: the baseline) to end it."""
+        write_json(self.paths(idea).cancel, {"attempt": attempt})
+
+    def is_cancelled(self, idea: Idea, attempt: int) -> bool:
+        """Whether somebody has asked for the end of this attempt; a request for an earlier one is void."""
+        try:
+            asked = read_json(self.paths(idea).cancel)
+        except ValueError:
+            return False
+        return isinstance(asked, dict) and asked.get("attempt") == attempt
+
     # ------------------------------------------------------------ isolation
 
     def level(self, template: Template, wanted: str) -> str:

@@ -98,6 +98,19 @@ def test_a_program_beyond_its_memory_is_killed_and_counted(groups: type[Group]) 
 
 
 @needs_cgroups
+@pytest.mark.parametrize("size", [64 * MIB, None])
+def test_swap_is_no_way_around_the_limit(groups: type[Group], size: int | None) -> None:
+    cgroup = groups(memory_bytes=size).cgroup
+    name = "memory.swap.max" if cgroup.version == "v2" else "memory.memsw.limit_in_bytes"
+    path = Path(cgroup._folders["memory"], name)
+    if not path.exists():
+        pytest.skip("this kernel does not count swap")
+    limit = int(path.read_text())
+    assert limit == (0 if cgroup.version == "v2" else size or limit)
+    assert size is not None or cgroup.version == "v2" or limit > 2**60
+
+
+@needs_cgroups
 def test_memory_of_a_small_program_is_measured_and_nothing_is_killed(groups: type[Group]) -> None:
     group = groups(memory_bytes=512 * MIB)
     program = group.start("x = b'x' * (50 * 2**20); print(1, flush=True); input()")

@@ -165,6 +165,16 @@ def test_version_2_that_may_not_be_written_is_tried_no_further(
     assert why is not None and f"cannot make {fake.root}" in why
 
 
+def test_version_2_is_not_used_where_a_process_could_not_be_moved(
+    fake: FakeVersion2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders may be ours, and `cgroup.procs` of the one above both places not: kernels refuse the move."""
+    fake.we_are_in("/")
+    assert cgroups.available() == "v2"
+    monkeypatch.setattr(os, "access", lambda path, mode: not path.endswith("cgroup.procs"))
+    assert cgroups.available() is None
+
+
 def test_version_2_counts_are_read_by_their_names(fake: FakeVersion2) -> None:
     fake.we_are_in("/")
     cgroup = Cgroup.create(f"{PREFIX}1", memory_bytes=MIB, processes=8)

@@ -113,6 +113,19 @@ def propose(
         raise typer.Exit(exit_code(observation))
 
 
+@app.command()
+def cancel(
+    context: typer.Context,
+    idea: IdeaArgument,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End what is going on for an idea, at whatever stage it is. Only a run that had started is charged."""
+    with reported(as_json):
+        answer = open_runner(context, home).cancel(idea)
+        print_json(answer) if as_json else print_text(answer.message)
+
+
 @app.command("list")
 def list_ideas(
     context: typer.Context, home: HomeOption = None, as_json: JsonOption = False
