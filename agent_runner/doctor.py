@@ -11,11 +11,11 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from agent_runner.records import Record
+from agent_runner.records import LevelReport, Record
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -27,6 +27,11 @@ _LIST_DISTRIBUTIONS = (
     " for d in m.distributions() if d.metadata['Name']}}))"
 )
 _NEEDED = ("torch", "transformer-lens", "sae-bench", "transformers", "datasets")
+_LEVEL_REMEDIES = {
+    "L1": "A kernel with Landlock (Linux 6.2 or newer, `landlock` among the LSMs).",
+    "L2": "apt-get install bubblewrap; on Ubuntu 24.04 its AppArmor profile has to allow user namespaces.",
+    "L3": "Run the server as root, or in a systemd scope of its own with delegated memory and pids.",
+}
 _MIN_FREE_BYTES = 5 * 2**30
 
 
@@ -39,10 +44,13 @@ class Check(Record):
     remedy: str = ""
 
 
-def examine(interpreter: Path, home: Path, linters: Mapping[str, str]) -> list[Check]:
+def examine(
+    interpreter: Path, home: Path, linters: Mapping[str, str], levels: Sequence[LevelReport]
+) -> list[Check]:
     """Look at this machine: our own needs, then those of the default template.
 
     linters: for each linter why it cannot be used here, empty where it can.
+    levels: what trying each level of isolation has shown.
     """
     return [
         _python(sys.version_info[:2]),
@@ -50,6 +58,7 @@ def examine(interpreter: Path, home: Path, linters: Mapping[str, str]) -> list[C
         _sqlite(sqlite3.sqlite_version_info),
         _disk(home),
         _gpu(),
+        *judge_levels(levels),
         *(_linter(tool, why) for tool, why in linters.items()),
         *_experiment_side(interpreter),
     ]
@@ -105,6 +114,32 @@ def _gpu() -> Check:
     if not devices:
         return Check(name="gpu", status="ok", message="none: experiments run on the CPU")
     return Check(name="gpu", status="ok", message=f"{len(devices)} NVIDIA device(s)")
+
+
+def judge_levels(levels: Sequence[LevelReport]) -> list[Check]:
+    """Which isolation runs have here. Pure."""
+    works = [report.level for report in levels if report.works]
+    best = max(works, default="L0")
+    checks = [
+        Check(
+            name=f"sandbox {report.level}",
+            status="ok" if report.works or report.level == "L3" else "warn",
+            message=report.reason if report.works else f"does not work here: {report.reason}",
+            remedy="" if report.works else _LEVEL_REMEDIES.get(report.level, ""),
+        )
+        for report in levels
+    ]
+    return [
+        *checks,
+        Check(
+            name="sandbox",
+            status="ok" if best >= "L2" else "warn",
+            message=f"runs are shut in at {best}, the highest that works here"
+            if best != "L0"
+            else "none: code written by a model runs with all your rights",
+            remedy="" if best >= "L2" else "apt-get install bubblewrap",
+        ),
+    ]
 
 
 def _linter(tool: str, why: str) -> Check:

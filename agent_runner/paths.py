@@ -6,6 +6,7 @@ HOME/
   worktrees/<idea>/           the agent's files; runs make their `run_i` folders here
   sandbox.json                which levels of isolation work on this machine
   cache/                      shared inputs that do not depend on an edit; runs read them
+  blobs/<sha256>              result files as they were read, by their digest
   baselines/<fingerprint>/    a baseline's record, shared by every idea it matches
   ideas/<idea>/
     idea.json  history.json  lock
@@ -270,6 +271,10 @@ class Home:
     @property
     def worktrees(self) -> Path:
         return self.root / "worktrees"
+
+    def blob(self, sha256: str) -> Path:
+        """Results as they were read, by the digest of their bytes."""
+        return self.root / "blobs" / sha256
 
     def idea(self, idea_id: str) -> IdeaPaths:
         return IdeaPaths(self.ideas / idea_id, self.worktrees / idea_id)

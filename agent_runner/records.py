@@ -346,12 +346,15 @@ class Confinement(Record):
     """How far a job is shut in, and what it may reach beside its own folders: absolute paths of the host.
 
     `read` and `write` are shown to it at their own place, `hidden` are folders inside these that are not,
-    `devices` are device nodes. At L0 nothing of it is enforced.
+    `devices` are device nodes. Of each of `linked` it gets a private folder with links to what is in it, for
+    libraries that cannot read a folder without writing lock files into it: `linked_folder` says where. At L0
+    nothing of it is enforced.
     """
 
     level: str = "L0"
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     network: bool = False

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_runner.doctor import examine, judge_distributions
+from agent_runner.doctor import examine, judge_distributions, judge_levels
+from agent_runner.records import LevelReport
 
 LINTERS = {"ruff": "", "ty": "ty is not installed"}
 GOOD = {
@@ -64,21 +65,45 @@ def test_a_python_that_sae_bench_has_no_numpy_for_is_named() -> None:
     assert names == ["python (experiments)"]
 
 
+LEVELS = [
+    LevelReport(level="L0", works=True, reason="none"),
+    LevelReport(level="L1", works=True, reason="19 probes"),
+    LevelReport(level="L2", works=False, reason="bwrap is not installed"),
+]
+
+
+def test_the_isolation_of_runs_is_told_and_how_to_get_more() -> None:
+    checks = {check.name: check for check in judge_levels(LEVELS)}
+    assert checks["sandbox"].status == "warn" and "at L1" in checks["sandbox"].message
+    assert "apt-get install bubblewrap" in checks["sandbox"].remedy
+    assert "bwrap is not installed" in checks["sandbox L2"].message
+    none = judge_levels(LEVELS[:1])[-1]
+    assert none.status == "warn" and "with all your rights" in none.message
+    best = judge_levels([*LEVELS[:2], LevelReport(level="L2", works=True)])[-1]
+    assert best.status == "ok" and "at L2" in best.message
+
+
 def test_this_machine_can_be_examined(tmp_path: Path) -> None:
-    checks = {check.name: check for check in examine(Path(sys.executable), tmp_path, LINTERS)}
+    checks = {
+        check.name: check for check in examine(Path(sys.executable), tmp_path, LINTERS, LEVELS)
+    }
     assert checks["python"].status == "ok"
     assert checks["git"].status == "ok"
     assert {"sqlite", "disk", "gpu", "sae extra"} <= set(checks)
 
 
 def test_a_linter_that_cannot_be_used_is_a_warning(tmp_path: Path) -> None:
-    checks = {check.name: check for check in examine(Path(sys.executable), tmp_path, LINTERS)}
+    checks = {
+        check.name: check for check in examine(Path(sys.executable), tmp_path, LINTERS, LEVELS)
+    }
     assert checks["ruff"].status == "ok"
     assert checks["ty"].status == "warn" and "ty is not installed" in checks["ty"].message
     assert "pip install ty" in checks["ty"].remedy
 
 
 def test_an_interpreter_that_does_not_answer_is_said(tmp_path: Path) -> None:
-    checks = {check.name: check for check in examine(tmp_path / "python", tmp_path, LINTERS)}
+    checks = {
+        check.name: check for check in examine(tmp_path / "python", tmp_path, LINTERS, LEVELS)
+    }
     assert checks["interpreter"].status == "fail"
     assert "AGENT_RUNNER_PYTHON" in checks["interpreter"].remedy

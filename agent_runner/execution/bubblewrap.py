@@ -92,7 +92,8 @@ def _mounts(spec: Spec, passwd: int) -> list[str]:
         if mounts.covers(folder):
             mounts.add("--perms", "0755", "--tmpfs", at=folder)
             mounts.forget(folder)
-    for folder in (*given.write, scratch.box(spec, "home"), scratch.job_folder(spec)):
+    linked = [scratch.linked_folder(spec.record_dir, n) for n in range(len(given.linked))]
+    for folder in (*given.write, *linked, scratch.box(spec, "home"), scratch.job_folder(spec)):
         mounts.add("--bind", folder, at=folder)
     mounts.add("--bind", scratch.box(spec, "work"), at=spec.cwd)
     for name in scratch.worktree_entries(spec):

@@ -165,7 +165,7 @@ def interpreter_folders(interpreter: Path) -> tuple[Path, ...]:
 
 def downloaded(environment: Mapping[str, str]) -> tuple[Path, ...]:
     """Folders of models and data that the environment names, which are shown to a job that is shut in."""
-    names = ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "TORCH_HOME")
+    names = ("HF_HUB_CACHE", "TORCH_HOME")
     found = (Path(environment[name]) for name in names if environment.get(name))
     return tuple(folder for folder in found if folder.is_dir())
 

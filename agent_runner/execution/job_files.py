@@ -43,6 +43,7 @@ class Confinement(NamedTuple):
     level: str = "L0"
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     network: bool = False

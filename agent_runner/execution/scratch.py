@@ -41,6 +41,11 @@ def job_folder(spec: Spec) -> str:
     return os.path.join(spec.record_dir, job_files.JOB)
 
 
+def linked_folder(record_dir: str, number: int) -> str:
+    """Where the job sees the folder of that number among `Confinement.linked`."""
+    return os.path.join(record_dir, job_files.BOX, "linked", str(number))
+
+
 def prepare(spec: Spec, user: int | None) -> None:
     """Make the private folders, for a user of their own where one is given.
 
@@ -60,6 +65,20 @@ def prepare(spec: Spec, user: int | None) -> None:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         if user is not None:
             _open_to_all(folder)
+    for number, folder in enumerate(spec.confinement.linked):
+        _link(folder, linked_folder(spec.record_dir, number), user)
+
+
+def _link(source: str, folder: str, user: int | None) -> None:
+    """Make the folders of a tree again, with links for its files; locks are the job's own affair."""
+    for base, _, files in os.walk(source):
+        made = os.path.normpath(os.path.join(folder, os.path.relpath(base, source)))
+        os.makedirs(made, mode=0o755, exist_ok=True)
+        if user is not None:
+            os.chown(made, user, user)
+        for name in files:
+            if not name.endswith(".lock"):
+                os.symlink(os.path.join(base, name), os.path.join(made, name))
 
 
 def _open_to_all(folder: str) -> None:
@@ -113,7 +132,7 @@ def collect(spec: Spec) -> list[str]:
         for folder in (box(spec), job_folder(spec), *spec.confinement.write):
             _own(folder)
         _remove_what_we_made(spec)
-    for name in ("tmp", "home"):
+    for name in ("tmp", "home", "linked"):
         remove_tree(box(spec, name))
     for folder in (box(spec), job_folder(spec)):
         with contextlib.suppress(OSError):

@@ -27,6 +27,7 @@ def restrict(spec: Spec) -> None:
     given = spec.confinement
     read = [*visible.paths(spec), "/proc", spec.cwd]
     write = [*given.write, scratch.box(spec, "home"), scratch.job_folder(spec), "/dev/shm"]
+    write += [scratch.linked_folder(spec.record_dir, n) for n in range(len(given.linked))]
     write += [folder for folder in (spec.out_dir, spec.env.get("TMPDIR")) if folder]
     devices = [f"/dev/{name}" for name in visible.DEVICES] + list(given.devices)
     privileges.no_new_privs()

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from agent_runner.errors import ExecutorError
 from agent_runner.execution import job_files, process_tree, scratch, shim
+from agent_runner.execution.cgroups import Cgroup
 from agent_runner.execution.process_tree import Process
 from agent_runner.execution.streams import join
 from agent_runner.paths import read_json, write_json
@@ -223,9 +224,15 @@ class LocalJob:
         )
 
     def _sweep(self) -> list[Process]:
-        """Kill what still carries the job's mark in its environment; return what could not be killed."""
-        if not self._started():
+        """Kill what is left in the job's cgroup or carries its mark; return what could not be killed."""
+        record = self._started()
+        if not record:
             return []
+        cgroup = Cgroup.attach(record["cgroup"]) if record.get("cgroup") else None
+        if cgroup is not None:
+            cgroup.kill(_SWEEP_PATIENCE_S)
+            with contextlib.suppress(OSError):  # what is stuck in the kernel is told below
+                cgroup.remove()
         deadline = time.monotonic() + _SWEEP_PATIENCE_S
         mark = ("AGENT_RUNNER_RECORD_DIR", str(self.record_dir / job_files.JOB))
         while (left := process_tree.marked(*mark)) and time.monotonic() < deadline:

@@ -33,10 +33,11 @@ _TIME_S = 20.0
 
 
 class Sandboxing:
-    """The levels of this machine, tried once and remembered in `file`."""
+    """The levels of this machine, tried once and remembered in `file`, or only by this object without one."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path | None) -> None:
         self._file = file
+        self._tried: dict[str, LevelReport] = {}
 
     def choose(self, wanted: str, least: str) -> str:
         """The level to run at: `wanted`, or for `auto` the highest that works.
@@ -68,29 +69,34 @@ class Sandboxing:
 
     def report(self, level: str) -> LevelReport:
         """Whether a level works here, from memory or tried now."""
-        key = _machine_key()
-        known = self._known(key)
-        if level not in known:
-            known[level] = _try(level)
-            values = {name: report.model_dump() for name, report in known.items()}
-            with contextlib.suppress(OSError):  # then it is tried again next time
-                write_json(self._file, {"machine": key, "levels": values})
-        return known[level]
+        if level not in self._tried:
+            key = _machine_key()
+            self._tried = self._remembered(key) | self._tried
+            if level not in self._tried:
+                self._tried[level] = _try(level)
+                self._remember(key)
+        return self._tried[level]
 
     def reports(self) -> list[LevelReport]:
         """All levels, tried anew."""
-        with contextlib.suppress(OSError):
-            self._file.unlink(missing_ok=True)
-        return [self.report(level) for level in LEVELS]
+        self._tried = {level: _try(level) for level in LEVELS}
+        self._remember(_machine_key())
+        return list(self._tried.values())
 
-    def _known(self, key: str) -> dict[str, LevelReport]:
+    def _remembered(self, key: str) -> dict[str, LevelReport]:
         try:
-            stored = read_json(self._file)
+            stored = read_json(self._file) if self._file else None
             if not isinstance(stored, dict) or stored.get("machine") != key:
                 return {}
             return {n: LevelReport.model_validate(v) for n, v in stored["levels"].items()}
         except (OSError, ValueError, KeyError, AttributeError, ValidationError):
             return {}
+
+    def _remember(self, key: str) -> None:
+        values = {name: report.model_dump() for name, report in self._tried.items()}
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # then it is tried again next time
+                write_json(self._file, {"machine": key, "levels": values})
 
 
 def _machine_key() -> str:

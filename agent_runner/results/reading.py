@@ -28,12 +28,20 @@ _MEND = (
 
 @dataclass(frozen=True)
 class ResultFile:
-    """What a run left: its numbers, or the problem with them. `sha256` and `size` are of the bytes read."""
+    """What a run left: its numbers, or the problem with them, and the bytes that were read."""
 
     info: dict[str, Any] | None = None
     problem: Problem | None = None
-    sha256: str | None = None
-    size: int = 0
+    data: bytes = b""
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the bytes; None where none were read."""
+        return hashlib.sha256(self.data).hexdigest() if self.data else None
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
 
 
 class _Refused(Exception):
@@ -67,7 +75,7 @@ def read_results(out_dir: Path, *, not_before_ns: int | None) -> ResultFile:
         return _problem(
             "results_invalid", place, f"cannot be read: {error.strerror or error}.", data
         )
-    return ResultFile(info, None, hashlib.sha256(data).hexdigest(), len(data))
+    return ResultFile(info, None, data)
 
 
 @contextlib.contextmanager
@@ -157,5 +165,4 @@ def _too_large(size: int) -> str:
 def _problem(kind: str, place: str, message: str, data: bytes) -> ResultFile:
     mend = "" if kind == "results_stale" else " " + _MEND.format(place=place)
     problem = Problem(kind=kind, message=f"{place} {message}{mend}", path=place)
-    digest = hashlib.sha256(data).hexdigest() if data else None
-    return ResultFile(None, problem, digest, len(data))
+    return ResultFile(None, problem, data)

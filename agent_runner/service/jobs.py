@@ -12,6 +12,7 @@ from agent_runner.execution.environment import (
     interpreter_folders,
     resolve_argv,
 )
+from agent_runner.execution.scratch import linked_folder
 from agent_runner.executors import Executor, Job
 from agent_runner.paths import Home, JobPaths
 from agent_runner.records import Confinement, JobExit, JobSpec, Limits
@@ -70,6 +71,7 @@ class JobRunner:
             extra=dict(request.environment),
         )
         worktree = request.worktree.absolute()
+        linked = _link_data_sets(environment, folder) if request.level != "L0" else ()
         read = (*interpreter_folders(self.interpreter), *downloaded(environment), *self._readable)
         spec = JobSpec(
             job_id=request.job_id,
@@ -83,6 +85,7 @@ class JobRunner:
                 level=request.level,
                 read=tuple(str(path.absolute()) for path in (*read, cache)),
                 write=tuple(str(path.absolute()) for path in request.writes),
+                linked=linked,
                 hidden=(str(self._home.root),),
                 network=request.network,
             ),
@@ -92,6 +95,15 @@ class JobRunner:
     def attach(self, records: JobPaths) -> Job:
         """The job that an earlier server process started."""
         return self._executor.attach(records.folder.absolute())
+
+
+def _link_data_sets(environment: dict[str, str], record_dir: Path) -> tuple[str, ...]:
+    """The library `datasets` locks a data set that it reads, in the folder where all of them are."""
+    folder = environment.get("HF_DATASETS_CACHE")
+    if not folder or not Path(folder).is_dir():
+        return ()
+    environment["HF_DATASETS_CACHE"] = linked_folder(str(record_dir), 0)
+    return (folder,)
 
 
 def wait(

@@ -90,6 +90,8 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
     template = spec.idea.template
     events = read_events(spec.records)
     results = read_results(spec.out_dir, not_before_ns=_start_ns(spec.records))
+    if results.sha256 is not None:
+        _keep(workspace.home.blob(results.sha256), results.data)
     failure = explain(
         ended,
         spec.records,
@@ -135,6 +137,12 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         write_atomic(spec.records.final_info, json.dumps(info, indent=2).encode() + b"\n")
     write_json(spec.records.result, result)
     return result
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Store the bytes once; what is later said of a run's numbers can be checked against them."""
+    if not path.exists():
+        write_atomic(path, data)
 
 
 def _sandbox(workspace: Workspace, records: JobPaths) -> Sandbox:

@@ -20,19 +20,29 @@ def doctor(
     strict: Annotated[bool, typer.Option(help="Warnings are failures, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at Python, git, SQLite, disk, GPU, the linters and the experiment's packages."""
+    """Look at Python, git, SQLite, disk, GPU, the sandbox, the linters and the experiment's packages."""
     from agent_runner.doctor import examine
+    from agent_runner.executors import Sandboxing
+    from agent_runner.paths import Home
     from agent_runner.settings import Settings
     from agent_runner.validation import linters
 
     settings = Settings()
+    place = Home((chosen_home(context, home) or settings.home).absolute())
+    levels = Sandboxing(place.sandbox if place.root.exists() else None).reports()
     checks = examine(
         settings.python,
-        chosen_home(context, home) or settings.home,
+        place.root,
         {tool: linters.unavailable(tool) for tool in ("ruff", "ty")},
+        levels,
     )
     if as_json:
-        print_json({"checks": [check.model_dump() for check in checks]})
+        print_json(
+            {
+                "checks": [check.model_dump() for check in checks],
+                "sandbox": [report.model_dump() for report in levels],
+            }
+        )
     else:
         table = Table("", "what", "found", "what to do", box=None)
         for check in checks:
