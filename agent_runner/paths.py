@@ -5,12 +5,14 @@ HOME/
   repo.git/  repo.lock        templates, idea branches and run refs
   worktrees/<idea>/           the agent's files; runs make their `run_i` folders here
   sandbox.json                which levels of isolation work on this machine
+  leases/                     who has which GPU or CPU slot, and who waits
   cache/                      shared inputs that do not depend on an edit; runs read them
   blobs/<sha256>              result files as they were read, by their digest
+  quarantine/                 records that nobody knows
   baselines/<fingerprint>/    a baseline's record, shared by every idea it matches
   ideas/<idea>/
     idea.json  history.json  lock
-    attempts/<n>/             reply.md, diff.patch, observation.json, preflight/, smoke/
+    attempts/<n>/             attempt.json, reply.md, diff.patch, observation.json, preflight/, smoke/
     runs/<i>/                 job records (spec, started, exit, logs), final_info.json, result.json
 """
 
@@ -106,6 +108,8 @@ def file_lock(path: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        # Closing is not enough where a forked child has inherited the descriptor.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
@@ -193,6 +197,11 @@ class AttemptPaths:
         return self.folder / "diff.patch"
 
     @property
+    def request(self) -> Path:
+        """What was asked for: the idempotency key and the digest of the reply."""
+        return self.folder / "attempt.json"
+
+    @property
     def observation(self) -> Path:
         return self.folder / "observation.json"
 
@@ -261,6 +270,11 @@ class Home:
         return self.root / "sandbox.json"
 
     @property
+    def leases(self) -> Path:
+        """Who has which GPU or CPU slot, and who waits."""
+        return self.root / "leases"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 
@@ -271,6 +285,11 @@ class Home:
     @property
     def worktrees(self) -> Path:
         return self.root / "worktrees"
+
+    @property
+    def quarantine(self) -> Path:
+        """Records that nobody knows: kept, never counted."""
+        return self.root / "quarantine"
 
     def blob(self, sha256: str) -> Path:
         """Results as they were read, by the digest of their bytes."""

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,6 +19,7 @@ class Settings(BaseSettings):
     executor: an entry point of the group `agent_runner.executors`.
     sandbox: the level of isolation for ideas that ask for none: `auto` is the highest that works.
     require_level: less than this is refused, whoever asks for it.
+    cpu_slots: how many jobs without a GPU may go on at once on this home; 0: half of the processors, at least 2.
     sandbox_read: folders that runs may read beside what a sandbox always shows (data sets, a library that
         is installed in editable mode), joined by `:` as in PATH.
     """
@@ -29,4 +31,5 @@ class Settings(BaseSettings):
     executor: str = "local"
     sandbox: str = "auto"
     require_level: Literal["L0", "L1", "L2", "L3"] = "L0"
+    cpu_slots: int = Field(default=0, ge=0)
     sandbox_read: str = ""

@@ -12,5 +12,5 @@ $pip install --quiet "$2"
 $pip install --quiet --group dev --editable ".[sae]" "$2"
 {
   echo "# Written by requirements/relock.sh (make lock). torch is installed before this list: see the Makefile."
-  $pip freeze --exclude-editable | grep -v -i -E '^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+|pip|agent-experiment-runner)(==| @)'
+  $pip freeze --exclude-editable | grep -v -i -P '^(torch|torchvision|triton|nvidia-(?!ml-py)[a-z0-9-]+|cuda-[a-z0-9-]+|pip|agent-experiment-runner)(==| @)'
 } > requirements/lock.txt

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent_runner.errors import ExecutorError, TemplateError
+from agent_runner.execution import scratch
 from agent_runner.execution.job_files import BOX, JOB, SCRATCH_LINK, SCRATCH_PREFIX
 
 HOOK = Path(__file__).resolve().parent / "hook"
@@ -210,9 +211,9 @@ def _scratch_folder(record_dir: Path) -> Path:
     at most.
     """
     link = record_dir / SCRATCH_LINK
-    if link.is_symlink():  # of an earlier job that never ran
-        shutil.rmtree(link.readlink(), ignore_errors=True)
-        link.unlink()
+    # Of an earlier job that never ran.
+    scratch.remove_temporary_folder(str(record_dir), scratch.temporary_folder(str(record_dir)))
+    link.unlink(missing_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX)).absolute()
     link.symlink_to(folder)
     return folder

@@ -7,7 +7,7 @@ from functools import partial
 
 from agent_runner.paths import JobPaths, file_lock, read_json, write_atomic
 from agent_runner.records import Idea, Limits, ModelUse, Outcome, RunResult, Step
-from agent_runner.service.jobs import JobRequest, Progress, wait
+from agent_runner.service.jobs import JobRequest, Progress
 from agent_runner.service.runs import (
     RunSpec,
     copy_records,
@@ -105,20 +105,21 @@ def _prepare(
     progress("prepare", step.command)
     inputs = JobPaths(records.folder / "prepare")
     request = JobRequest(
-        job_id=f"{idea.id}/prepare",
+        idea=idea.id,
+        label="prepare",
         command=step.command,
         out_dir="",
         worktree=workspace.home.worktrees / worktree,
         records=inputs,
         limits=Limits(time_s=step.time_s),
         level=workspace.level(idea.template, idea.sandbox),
+        gpus=idea.template.resources.gpus,
         network=idea.template.resources.network,
         writes=(workspace.home.cache,),
         environment={**step.env, **grant_environment(grants)},
+        cancelled=partial(workspace.is_cancelled, idea, attempt),
     )
-    job = workspace.jobs.start(request)
-    asked = partial(workspace.is_cancelled, idea, attempt)
-    ended = wait(job, inputs, "prepare", progress, asked)
+    ended = workspace.jobs.run(request, progress)
     if ended.returncode != 0:
         progress("prepare", f"failed ({ended.reason}); the baseline goes on without shared inputs")
 

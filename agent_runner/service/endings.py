@@ -35,6 +35,8 @@ class Ended(Protocol):
     @property
     def reply(self) -> str: ...
     @property
+    def begun(self) -> str: ...
+    @property
     def tree(self) -> str | None: ...
     @property
     def warnings(self) -> Sequence[Problem]: ...
@@ -78,6 +80,13 @@ def conclude(proposal: Ended, ending: Ending) -> Observation:
     workspace, idea = proposal.workspace, proposal.idea
     paths = workspace.paths(idea)
     records = paths.attempt(proposal.attempt)
+    # Also of an attempt that changed nothing: git's log tells all that happened.
+    workspace.repository.record_attempt(
+        idea.id,
+        proposal.attempt,
+        subject=f"attempt {proposal.attempt}: {ending.reason}",
+        date=proposal.begun,
+    )
     workspace.ledger.settle_attempt(
         idea.id,
         proposal.attempt,

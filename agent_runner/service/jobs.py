@@ -14,6 +14,7 @@ from agent_runner.execution.environment import (
 )
 from agent_runner.execution.scratch import linked_folder
 from agent_runner.executors import Executor, Job
+from agent_runner.leases import Cancelled, Lease, LeaseDesk
 from agent_runner.paths import Home, JobPaths
 from agent_runner.records import Confinement, JobExit, JobSpec, Limits
 from agent_runner.service.evidence import read_events
@@ -28,38 +29,66 @@ _POLL_S = 0.5  # how often a watcher hears of a new phase; the end of a job is n
 class JobRequest:
     """One command to run for an idea.
 
+    label: what people who watch call it.
     out_dir: filled into the command; relative to the worktree, or absolute.
     level: of isolation.
+    gpus: how many it may use, or which part of one.
     writes: folders that this command may change beside its own.
+    cancelled: asked now and then; once it says yes, the job is cancelled.
     """
 
-    job_id: str
+    idea: str
+    label: str
     command: str
     out_dir: str
     worktree: Path
     records: JobPaths
     limits: Limits
     level: str
+    gpus: float = 0
     network: bool = False
     writes: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    cancelled: Callable[[], bool] = lambda: False
 
 
 class JobRunner:
-    """Starts jobs through an executor, in an environment and a view of the host built from allow-lists."""
+    """Runs jobs through an executor, each in its turn, with an environment and a view of the host that are lists."""
 
     def __init__(
-        self, executor: Executor, interpreter: Path, home: Home, readable: tuple[Path, ...] = ()
+        self,
+        executor: Executor,
+        desk: LeaseDesk,
+        interpreter: Path,
+        home: Home,
+        readable: tuple[Path, ...] = (),
     ) -> None:
         self._executor = executor
+        self._desk = desk
         self.interpreter = interpreter
         self._home = home
         self._readable = readable
 
-    def start(self, request: JobRequest) -> Job:
-        """Start a job and return at once; its end is `job.wait()`."""
+    def run(self, request: JobRequest, progress: Progress) -> JobExit:
+        """Wait for a slot, start the job, and see to its end."""
+        try:
+            lease = self._desk.acquire(
+                f"{request.idea} {request.label}",
+                request.gpus,
+                cancelled=request.cancelled,
+                progress=progress,
+            )
+        except Cancelled:
+            return JobExit(reason="not_started", message="cancelled while it waited for a slot")
+        with lease:
+            folder = request.records.folder.absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            lease.bind(folder)
+            job = self._executor.start(self._spec(request, lease))
+            return wait(job, request.records, request.label, progress, request.cancelled)
+
+    def _spec(self, request: JobRequest, lease: Lease) -> JobSpec:
         folder = request.records.folder.absolute()
-        folder.mkdir(parents=True, exist_ok=True)
         cache = self._home.cache.absolute()
         cache.mkdir(parents=True, exist_ok=True)
         environment = build_environment(
@@ -68,13 +97,13 @@ class JobRunner:
             interpreter=self.interpreter,
             network=request.network,
             own_tmp=request.level not in ("L0", "L1"),
-            extra=dict(request.environment),
+            extra={**request.environment, **lease.environment},
         )
         worktree = request.worktree.absolute()
         linked = _link_data_sets(environment, folder) if request.level != "L0" else ()
         read = (*interpreter_folders(self.interpreter), *downloaded(environment), *self._readable)
-        spec = JobSpec(
-            job_id=request.job_id,
+        return JobSpec(
+            job_id=f"{request.idea}/{request.label}",
             argv=resolve_argv(request.command, request.out_dir, self.interpreter),
             cwd=str(worktree),
             env=environment,
@@ -87,10 +116,10 @@ class JobRunner:
                 write=tuple(str(path.absolute()) for path in request.writes),
                 linked=linked,
                 hidden=(str(self._home.root),),
+                devices=lease.devices,
                 network=request.network,
             ),
         )
-        return self._executor.start(spec)
 
     def attach(self, records: JobPaths) -> Job:
         """The job that an earlier server process started."""

@@ -40,7 +40,7 @@ from agent_runner.service.endings import (
     run_ending,
 )
 from agent_runner.service.evidence import explain, read_events
-from agent_runner.service.jobs import JobRequest, Progress, wait
+from agent_runner.service.jobs import JobRequest, Progress
 from agent_runner.service.runs import (
     RunSpec,
     execute,
@@ -62,6 +62,7 @@ class Proposal:
     attempt: int
     reply: str
     progress: Progress
+    begun: str  # when the ledger took it up, ISO 8601
     parent: str = ""  # the commit this proposal's edit starts from
     commit: str = ""
     tree: str | None = None
@@ -136,7 +137,7 @@ class Proposal:
             )
         self.parent = self._repository.head(self.idea.id)
         self.commit, self.tree = self._repository.commit_attempt(
-            self.idea.id, self.attempt, self._editable
+            self.idea.id, self.attempt, self._editable, date=self.begun
         )
         write_atomic(self._records.diff, self._repository.diff(self.parent, self.commit).encode())
         return None
@@ -147,6 +148,7 @@ class Proposal:
         A run could otherwise change the files of the next one, or add a module that is found before the
         real one. What is set aside is kept with the attempt's records.
         """
+        mended = self._repository.repair(self.idea.id, self.idea.base_commit)
         changed = self._repository.changed_files(self.idea.id)
         self._repository.restore(self.idea.id, self._repository.head(self.idea.id), changed)
         added = self._repository.untracked(self.idea.id)
@@ -154,6 +156,9 @@ class Proposal:
             target = self._records.strays / name
             target.parent.mkdir(parents=True, exist_ok=True)
             (self._paths.worktree / name).rename(target)
+        self.warnings += [
+            Problem(kind="worktree_repaired", message=text, severity="warning") for text in mended
+        ]
         if changed or added:
             listing = ", ".join([*changed, *added][:10])
             self.warnings.append(
@@ -303,22 +308,23 @@ class Proposal:
         out_dir = records.out.absolute()
         self.progress(name, step.command.replace("{out_dir}", "out"))
         request = JobRequest(
-            job_id=f"{self.idea.id}/attempt_{self.attempt}/{name}",
+            idea=self.idea.id,
+            label=name,
             command=step.command,
             out_dir=str(out_dir),
             worktree=self._paths.worktree,
             records=records,
             limits=limits.model_copy(update={"time_s": step.time_s}),
             level=self.workspace.level(self.idea.template, self.idea.sandbox),
+            gpus=self.idea.template.resources.gpus,
             network=self.idea.template.resources.network,
             writes=(out_dir.parent,),
             environment={**step.env, **grant_environment(self._grants)},
+            cancelled=partial(self.workspace.is_cancelled, self.idea, self.attempt),
         )
-        job = self.workspace.jobs.start(request)
-        asked = partial(self.workspace.is_cancelled, self.idea, self.attempt)
-        ended = wait(job, records, name, self.progress, asked)
-        if ended.reason == "cancelled":
-            return cancelled(Stage.VALIDATE, applied=True)
+        ended = self.workspace.jobs.run(request, self.progress)
+        if (ending := self._is_cancelled()) is not None:
+            return ending
         self.warnings += read_events(records).warnings
         results = read_results(out_dir, not_before_ns=None) if "{out_dir}" in step.command else None
         failure = explain(

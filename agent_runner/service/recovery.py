@@ -13,8 +13,7 @@ from agent_runner.service import telling
 from agent_runner.service.endings import Ending, conclude, run_ending
 from agent_runner.service.jobs import Progress
 from agent_runner.service.proposals import Proposal
-from agent_runner.service.runs import conclude as conclude_run
-from agent_runner.service.runs import see_to_its_end, stored_result
+from agent_runner.service.runs import adopt, stored_result
 from agent_runner.service.workspace import Workspace
 
 
@@ -34,6 +33,7 @@ def recover(
             continue
         progress("recover", f"attempt {attempt.number}")
         row = runs.get(attempt.number)
+        workspace.repository.repair(idea.id, idea.base_commit)
         if row is None and attempt.stage is None:
             workspace.repository.undo_attempt(idea.id, attempt.number)
             if attempt.key is not None and attempt.key == retried_key:
@@ -44,6 +44,7 @@ def recover(
             attempt.number,
             read_text(records.reply),
             progress,
+            attempt.created,
             commit=row.commit if row else "",
             tree=row.tree if row else attempt.tree,
         )
@@ -78,10 +79,7 @@ def _finish_run(proposal: Proposal, row: RunRow) -> Ending:
     records = workspace.paths(idea).run(row.number)
     result = stored_result(records)
     if result is None:
-        spec = proposal.run_spec(row.number)
-        job = workspace.jobs.attach(records)
-        ended = see_to_its_end(workspace, spec, job, proposal.progress)
-        result = conclude_run(workspace, spec, ended)
+        result = adopt(workspace, proposal.run_spec(row.number), proposal.progress)
     if result.outcome is Outcome.NOT_STARTED:
         proposal.warnings.append(
             Problem(kind="not_started", message="the run never started", severity="warning")

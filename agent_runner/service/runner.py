@@ -28,6 +28,7 @@ from agent_runner.records import (
     Template,
 )
 from agent_runner.service import telling
+from agent_runner.service.attempt_records import record_attempt
 from agent_runner.service.baselines import ensure_baseline
 from agent_runner.service.jobs import Progress
 from agent_runner.service.proposals import Proposal
@@ -183,7 +184,9 @@ class Runner:
             attempt = workspace.ledger.begin_attempt(idea.id, digest, idempotency_key)
             if attempt.stage is not None:
                 return stored_observation(workspace, idea, attempt.number)
-            return Proposal(workspace, idea, attempt.number, reply, progress).observe()
+            record_attempt(workspace.paths(idea).attempt(attempt.number), attempt)
+            begun = attempt.created
+            return Proposal(workspace, idea, attempt.number, reply, progress, begun).observe()
 
     def cancel(self, idea_id: str, *, progress: Progress = _silent) -> Cancellation:
         """Ask for the end of what is going on for an idea, at whatever stage it is.

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent_runner.executors import Job
 from agent_runner.paths import JobPaths, read_json, write_atomic, write_json
 from agent_runner.records import (
     Comparison,
@@ -52,6 +51,10 @@ class RunSpec:
     baseline_info: dict[str, Any] | None = None
 
     @property
+    def label(self) -> str:
+        return f"run_{self.index}" if self.index else "baseline"
+
+    @property
     def out_dir(self) -> Path:
         return self.worktree / f"run_{self.index}"
 
@@ -61,28 +64,29 @@ def execute(workspace: Workspace, spec: RunSpec, progress: Progress) -> RunResul
     _set_aside(spec.out_dir)
     template = spec.idea.template
     command = template.command.format(out_dir=f"run_{spec.index}")
-    label = f"run_{spec.index}" if spec.index else "baseline"
-    progress(label, command)
+    progress(spec.label, command)
     request = JobRequest(
-        job_id=f"{spec.idea.id}/run_{spec.index}",
+        idea=spec.idea.id,
+        label=spec.label,
         command=template.command,
         out_dir=f"run_{spec.index}",
         worktree=spec.worktree,
         records=spec.records,
         limits=template.limits,
         level=workspace.level(template, spec.idea.sandbox),
+        gpus=template.resources.gpus,
         network=template.resources.network,
         environment=grant_environment(spec.grants),
+        cancelled=partial(workspace.is_cancelled, spec.idea, spec.attempt),
     )
-    job = workspace.jobs.start(request)
-    return conclude(workspace, spec, see_to_its_end(workspace, spec, job, progress))
+    return conclude(workspace, spec, workspace.jobs.run(request, progress))
 
 
-def see_to_its_end(workspace: Workspace, spec: RunSpec, job: Job, progress: Progress) -> JobExit:
-    """Wait for the end of a run, and see to it when somebody asks for it."""
-    label = f"run_{spec.index}" if spec.index else "baseline"
+def adopt(workspace: Workspace, spec: RunSpec, progress: Progress) -> RunResult:
+    """Take over a run that another server started: wait for its end, or take in what it left."""
+    job = workspace.jobs.attach(spec.records)
     asked = partial(workspace.is_cancelled, spec.idea, spec.attempt)
-    return wait(job, spec.records, label, progress, asked)
+    return conclude(workspace, spec, wait(job, spec.records, spec.label, progress, asked))
 
 
 def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:

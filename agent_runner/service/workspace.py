@@ -12,6 +12,7 @@ from agent_runner import models
 from agent_runner.errors import UnknownIdea
 from agent_runner.executors import Sandboxing, get_executor
 from agent_runner.history import History, Text
+from agent_runner.leases import LeaseDesk, default_cpu_slots, discover
 from agent_runner.ledger import Ledger
 from agent_runner.paths import Home, IdeaPaths, read_json, write_json
 from agent_runner.records import Budget, Idea, ModelUse, Template
@@ -40,7 +41,9 @@ class Workspace:
         ledger = Ledger(home.ledger)
         ledger.ensure()
         readable = tuple(Path(part) for part in settings.sandbox_read.split(os.pathsep) if part)
-        jobs = JobRunner(get_executor(settings.executor), settings.python, home, readable)
+        desk = LeaseDesk(home.leases, discover(), settings.cpu_slots or default_cpu_slots())
+        executor = get_executor(settings.executor)
+        jobs = JobRunner(executor, desk, settings.python, home, readable)
         return cls(home, repository, ledger, jobs, Sandboxing(home.sandbox), settings)
 
     # ------------------------------------------------------------ ideas

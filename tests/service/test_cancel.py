@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,19 +88,23 @@ def test_before_the_edit_is_applied_nothing_changes(
     assert "self.rate = 0.1" in (home / "worktrees" / idea.id / "experiment.py").read_text()
 
 
-def test_a_baseline_is_ended_and_can_be_measured_later(runner: Runner, template: Path) -> None:
+def test_a_baseline_is_ended_and_can_be_measured_later(
+    runner: Runner, template: Path, home: Path
+) -> None:
     script = template / "experiment.py"
     script.write_text(script.read_text().replace(LINE, f"{LINE}\n{HANG}"))
     idea = runner.create_idea("Baseline", template=template)
-    reached = threading.Event()
 
     def cancel() -> None:
-        assert reached.wait(60)
+        deadline = time.monotonic() + 60
+        while not any("hanging" in log.read_text() for log in home.glob("baselines/*/stdout.log")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         runner.cancel(idea.id)
 
     thread = threading.Thread(target=cancel)
     thread.start()
-    observation = runner.baseline(idea.id, progress=lambda name, _: reached.set())
+    observation = runner.baseline(idea.id)
     thread.join()
     assert observation.run is not None and observation.run.outcome is Outcome.CANCELLED
     # the request is over with it: the next baseline is not ended by it

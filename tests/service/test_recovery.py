@@ -24,7 +24,7 @@ KILLED = textwrap.dedent(
     import os, signal, sys
     from pathlib import Path
     import agent_runner.service.proposals as proposals
-    import agent_runner.service.runs as runs
+    import agent_runner.service.jobs as jobs
     from agent_runner.ledger import Ledger
     from agent_runner.service import Runner
     from agent_runner.service.workspace import Workspace
@@ -52,7 +52,7 @@ KILLED = textwrap.dedent(
         if when == "before":
             die()
         if when == "started":
-            runs.wait = lambda *a, **k: die()
+            jobs.wait = lambda *a, **k: die()
         result = original(*args, **kwargs)
         if when == "after":
             die()
@@ -135,7 +135,7 @@ ORPHANED_BASELINE = textwrap.dedent(
     """
     import os, signal, sys
     from pathlib import Path
-    import agent_runner.service.runs as runs
+    import agent_runner.service.jobs as jobs
     from agent_runner.service import Runner
 
     def die_once_it_runs(*args, **kwargs):
@@ -143,7 +143,7 @@ ORPHANED_BASELINE = textwrap.dedent(
             os.sched_yield()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    runs.wait = die_once_it_runs
+    jobs.wait = die_once_it_runs
     Runner(sys.argv[1]).baseline(sys.argv[2])
     """
 )
