@@ -303,3 +303,7 @@ class Home:
 
     def baseline_lock(self, fingerprint: str) -> Path:
         return self.root / "baselines" / f"{fingerprint}.lock"
+
+    def baseline_locks(self) -> list[Path]:
+        """Locks of all baselines that were ever measured here."""
+        return sorted((self.root / "baselines").glob("*.lock"))

@@ -290,6 +290,18 @@ class IdeaView(Record):
     links: dict[str, str | None] = Field(default_factory=dict)
 
 
+class Reconciled(Record):
+    """What was found of an idea that an earlier server left behind.
+
+    settled, living: attempts that were settled, and whose run goes on. busy: somebody works on the idea.
+    """
+
+    idea: str
+    settled: tuple[int, ...] = ()
+    living: tuple[int, ...] = ()
+    busy: bool = False
+
+
 class Cancellation(Record):
     """What became of a request to end an idea's proposal. `attempt` 0 is the baseline."""
 

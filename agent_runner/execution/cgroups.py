@@ -69,6 +69,24 @@ def leftovers() -> list[str]:
     return sorted(_found())
 
 
+def remove_orphans() -> list[str]:
+    """End what is in cgroups whose supervisor is gone, and remove them; returns their names.
+
+    A supervisor's pid stands in the name of its job's cgroup.
+    """
+    removed = []
+    for name in leftovers():
+        supervisor = name.removeprefix(PREFIX).partition("-")[0]
+        if not supervisor.isdigit() or os.path.exists(f"/proc/{supervisor}"):
+            continue
+        cgroup = Cgroup.attach(name)
+        if cgroup is not None and cgroup.kill():
+            with contextlib.suppress(OSError):  # somebody else was quicker
+                cgroup.remove()
+                removed.append(name)
+    return removed
+
+
 class Cgroup:
     """The cgroup of one run: by `create` or `attach`, not by the constructor.
 

@@ -130,6 +130,11 @@ class LeaseDesk:
                 "See that the home's `leases` folder can be written to and its disk is not full.",
             ) from error
 
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        """All that may be lent."""
+        return self._gpus
+
     def quarantined(self) -> tuple[Quarantined, ...]:
         """The GPUs that are not lent any more, and why."""
         return self._board.quarantined()

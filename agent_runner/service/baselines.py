@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from functools import partial
 
-from agent_runner.paths import JobPaths, file_lock, read_json, write_atomic
+from agent_runner.paths import JobPaths, file_lock, is_held, read_json, write_atomic
 from agent_runner.records import Idea, Limits, ModelUse, Outcome, RunResult, Step
 from agent_runner.service.jobs import JobRequest, Progress
 from agent_runner.service.runs import (
@@ -80,6 +80,13 @@ def _run_baseline(
         attempt=attempt,
     )
     return execute(workspace, spec, progress)
+
+
+def end_orphans(workspace: Workspace) -> None:
+    """End baselines that go on although nobody is there any more who would take their results."""
+    for lock in workspace.home.baseline_locks():
+        if not is_held(lock):
+            _end_orphans(workspace, workspace.home.baseline(lock.stem))
 
 
 def _end_orphans(workspace: Workspace, shared: JobPaths) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent_runner.execution.cgroups import remove_orphans
 from agent_runner.execution.environment import (
     build_environment,
     downloaded,
@@ -53,7 +54,7 @@ class JobRequest:
 
 
 class JobRunner:
-    """Runs jobs through an executor, each in its turn, with an environment and a view of the host that are lists."""
+    """Runs jobs through an executor, each in its turn, with an environment built from an allow-list."""
 
     def __init__(
         self,
@@ -120,6 +121,10 @@ class JobRunner:
                 network=request.network,
             ),
         )
+
+    def clear(self) -> None:
+        """Remove what jobs of supervisors that were killed have left in the kernel."""
+        remove_orphans()
 
     def attach(self, records: JobPaths) -> Job:
         """The job that an earlier server process started."""

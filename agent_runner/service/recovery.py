@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from agent_runner.ledger import RunRow
 from agent_runner.paths import read_json, read_text
-from agent_runner.records import Idea, Observation, Outcome, Problem, Stage
+from agent_runner.records import Idea, Observation, Outcome, Problem, Reconciled, Stage
 from agent_runner.service import telling
 from agent_runner.service.endings import Ending, conclude, run_ending
 from agent_runner.service.jobs import Progress
@@ -18,21 +18,33 @@ from agent_runner.service.workspace import Workspace
 
 
 def recover(
-    workspace: Workspace, idea: Idea, progress: Progress, *, retried_key: str | None = None
-) -> None:
-    """Settle every attempt of the idea that has no stored Observation.
+    workspace: Workspace,
+    idea: Idea,
+    progress: Progress,
+    *,
+    retried_key: str | None = None,
+    leave_living: bool = False,
+) -> Reconciled:
+    """Settle every attempt of the idea that has no stored Observation. A run that goes on is waited for.
+
+    leave_living: leave the attempt of such a run open instead.
 
     An attempt that is just being repeated under its idempotency key, and of which no run was reserved, is
     left open: the caller takes it from the start.
     """
     runs = {row.attempt: row for row in workspace.ledger.runs(idea.id) if row.attempt is not None}
     paths = workspace.paths(idea)
+    settled: list[int] = []
+    living: list[int] = []
     for attempt in workspace.ledger.attempts(idea.id):
         records = paths.attempt(attempt.number)
         if attempt.stage is not None and records.observation.exists():
             continue
-        progress("recover", f"attempt {attempt.number}")
         row = runs.get(attempt.number)
+        if leave_living and row and workspace.jobs.attach(paths.run(row.number)).alive():
+            living.append(attempt.number)
+            continue
+        progress("recover", f"attempt {attempt.number}")
         workspace.repository.repair(idea.id, idea.base_commit)
         if row is None and attempt.stage is None:
             workspace.repository.undo_attempt(idea.id, attempt.number)
@@ -50,6 +62,8 @@ def recover(
         )
         ending = _interrupted() if row is None else _finish_run(proposal, row)
         conclude(proposal, ending)
+        settled.append(attempt.number)
+    return Reconciled(idea=idea.id, settled=tuple(settled), living=tuple(living))
 
 
 def stored_observation(workspace: Workspace, idea: Idea, attempt: int) -> Observation:

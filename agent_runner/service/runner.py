@@ -23,13 +23,14 @@ from agent_runner.records import (
     Limits,
     Observation,
     Outcome,
+    Reconciled,
     RunResult,
     Stage,
     Template,
 )
 from agent_runner.service import telling
 from agent_runner.service.attempt_records import record_attempt
-from agent_runner.service.baselines import ensure_baseline
+from agent_runner.service.baselines import end_orphans, ensure_baseline
 from agent_runner.service.jobs import Progress
 from agent_runner.service.proposals import Proposal
 from agent_runner.service.recovery import recover, stored_observation
@@ -218,6 +219,25 @@ class Runner:
             asked=True,
             message=f"attempt {attempts[-1]}, left behind by a server that is gone, was ended",
         )
+
+    def reconcile(self, *, progress: Progress = _silent) -> list[Reconciled]:
+        """Settle what servers that are gone have left behind: for the start of a server. Repeatable.
+
+        Runs that go on are left alone: the next call on their idea takes them over.
+        """
+        workspace = self._workspace
+        found = []
+        for idea_id in workspace.ledger.ideas():
+            idea = workspace.idea(idea_id)
+            lock = workspace.paths(idea).lock
+            if is_held(lock):
+                found.append(Reconciled(idea=idea.id, busy=True))
+                continue
+            with file_lock(lock):
+                found.append(recover(workspace, idea, progress, leave_living=True))
+        end_orphans(workspace)
+        workspace.jobs.clear()
+        return found
 
     # ------------------------------------------------------------ reading
 

@@ -28,6 +28,7 @@ class Workspace:
     home: Home
     repository: Repository
     ledger: Ledger
+    desk: LeaseDesk
     jobs: JobRunner
     sandboxing: Sandboxing
     settings: Settings
@@ -44,7 +45,7 @@ class Workspace:
         desk = LeaseDesk(home.leases, discover(), settings.cpu_slots or default_cpu_slots())
         executor = get_executor(settings.executor)
         jobs = JobRunner(executor, desk, settings.python, home, readable)
-        return cls(home, repository, ledger, jobs, Sandboxing(home.sandbox), settings)
+        return cls(home, repository, ledger, desk, jobs, Sandboxing(home.sandbox), settings)
 
     # ------------------------------------------------------------ ideas
 
@@ -141,12 +142,7 @@ class Workspace:
             "command": idea.template.command,
             "limits": idea.template.limits.model_dump(),
             "models": {name: use.granted for name, use in sorted(grants.items())},
-            "device": device_class(idea.template.resources.gpus),
+            "device": "cuda" if idea.template.resources.gpus and self.desk.gpus else "cpu",
             "interpreter": str(self.jobs.interpreter),
         }
         return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def device_class(gpus: float) -> str:
-    """`cuda` where the template asks for a GPU and the machine has one, else `cpu`."""
-    return "cuda" if gpus and Path("/dev/nvidia0").exists() else "cpu"

@@ -19,34 +19,38 @@ HANG = '    print("hanging", flush=True)\n    import signal\n    signal.pause()'
 Edit = Callable[[str, str], str]
 
 
-def cancelled_when(
-    runner: Runner, idea: str, reply: str, label: str, detail: str | None = None
-) -> Observation:
-    """Propose, and cancel from another thread once the named step is reported."""
-    reached, answers = threading.Event(), []
+def until_said(home: Path, pattern: str) -> None:
+    """Wait until a job's log says that the program hangs."""
+    deadline = time.monotonic() + 60
+    while not any("hanging" in log.read_text() for log in home.glob(pattern)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
-    def watch(name: str, what: str) -> None:
-        if name == label and (detail is None or what == detail):
-            reached.set()
+
+def cancelled_when(runner: Runner, idea: str, reply: str, home: Path, pattern: str) -> Observation:
+    """Propose, and cancel from another thread once the job with these records hangs."""
+    answers = []
 
     def cancel() -> None:
-        assert reached.wait(60)
+        until_said(home, pattern)
         answers.append(runner.cancel(idea))
 
     thread = threading.Thread(target=cancel)
     thread.start()
-    observation = runner.propose(idea, reply, progress=watch)
+    observation = runner.propose(idea, reply)
     thread.join()
     assert answers[0].asked and answers[0].attempt == observation.attempt
     return observation
 
 
 def test_a_run_that_goes_on_is_ended_and_charged(
-    runner: Runner, template: Path, edit: Edit
+    runner: Runner, template: Path, edit: Edit, home: Path
 ) -> None:
     idea = runner.create_idea("Hang", template=template)
     runner.baseline(idea.id)
-    observation = cancelled_when(runner, idea.id, edit(LINE, HANG), "run_1")
+    observation = cancelled_when(
+        runner, idea.id, edit(LINE, HANG), home, "ideas/*/runs/1/stdout.log"
+    )
     assert observation.run is not None and observation.run.outcome is Outcome.CANCELLED
     assert observation.budget.charged is True and observation.budget.used == 1
     # the request is over with its attempt
@@ -56,15 +60,16 @@ def test_a_run_that_goes_on_is_ended_and_charged(
 
 @pytest.mark.parametrize("label", ["smoke", "preflight"])
 def test_a_check_that_goes_on_is_ended_and_costs_nothing(
-    label: str, runner: Runner, template: Path, edit: Edit
+    label: str, runner: Runner, template: Path, edit: Edit, home: Path
 ) -> None:
-    hang = "import signal; print(1, flush=True); signal.pause()"
+    hang = "import signal; print('hanging', flush=True); signal.pause()"
     (template / "hang.py").write_text(hang)
     command = "python hang.py" + (" {out_dir}" if label == "smoke" else "")
     (template / "template.toml").write_text(f'[{label}]\ncommand = "{command}"\n')
     idea = runner.create_idea("Check", template=template)
     runner.baseline(idea.id)
-    observation = cancelled_when(runner, idea.id, edit(RATE, "        self.rate = 0.2"), label)
+    reply = edit(RATE, "        self.rate = 0.2")
+    observation = cancelled_when(runner, idea.id, reply, home, f"**/{label}/stdout.log")
     assert (observation.stage, observation.accepted) == (Stage.VALIDATE, False)
     assert [problem.kind for problem in observation.problems] == ["cancelled"]
     assert observation.budget.charged is False and observation.budget.used == 0
@@ -96,10 +101,7 @@ def test_a_baseline_is_ended_and_can_be_measured_later(
     idea = runner.create_idea("Baseline", template=template)
 
     def cancel() -> None:
-        deadline = time.monotonic() + 60
-        while not any("hanging" in log.read_text() for log in home.glob("baselines/*/stdout.log")):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until_said(home, "baselines/*/stdout.log")
         runner.cancel(idea.id)
 
     thread = threading.Thread(target=cancel)

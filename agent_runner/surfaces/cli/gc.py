@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agent_runner.surfaces.cli.options import HomeOption, JsonOption, chosen_home, reported
+from agent_runner.surfaces.cli.options import HomeOption, JsonOption, open_workspace, reported
 from agent_runner.surfaces.cli.output import notes, print_json, print_text
 
 
@@ -18,14 +18,9 @@ def gc(
 ) -> None:
     """Free what is no longer referenced: worktrees, scratch folders, lost objects. Never evidence."""
     from agent_runner.service.collecting import collect
-    from agent_runner.service.workspace import Workspace
-    from agent_runner.settings import Settings
 
     with reported(as_json):
-        settings = Settings()
-        chosen = chosen_home(context, home) or settings.home
-        workspace = Workspace.open(settings.model_copy(update={"home": chosen}))
-        collected = collect(workspace, dry_run=dry_run)
+        collected = collect(open_workspace(context, home), dry_run=dry_run)
         if as_json:
             print_json({**collected.model_dump(mode="json"), "freed_bytes": collected.freed_bytes})
             return

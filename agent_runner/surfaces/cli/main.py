@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_runner.surfaces.cli import chat, demo, doctor, edits, explain, gc, ledger
+from agent_runner.surfaces.cli import chat, demo, doctor, edits, explain, gc, ledger, machine
 from agent_runner.surfaces.cli.options import (
     HomeOption,
     IdeaArgument,
@@ -225,7 +225,9 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("gc")(gc.gc)
 app.command("reindex")(ledger.reindex)
+app.command("reconcile")(machine.reconcile)
 app.add_typer(ledger.ledger_app, name="ledger")
+app.add_typer(machine.gpu_app, name="gpu")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from agent_runner.surfaces.cli.output import print_error
 
 if TYPE_CHECKING:
     from agent_runner.service import Runner
+    from agent_runner.service.workspace import Workspace
 
 HomeOption = Annotated[
     Path | None,
@@ -36,6 +37,16 @@ def open_runner(context: typer.Context, home: Path | None) -> Runner:
     from agent_runner.service import Runner  # heavy (database, git): not for --help
 
     return Runner(chosen_home(context, home))
+
+
+def open_workspace(context: typer.Context, home: Path | None) -> Workspace:
+    """The home of a command, for what concerns no idea."""
+    from agent_runner.service.workspace import Workspace
+    from agent_runner.settings import Settings
+
+    settings = Settings()
+    chosen = chosen_home(context, home) or settings.home
+    return Workspace.open(settings.model_copy(update={"home": chosen}))
 
 
 @contextmanager
