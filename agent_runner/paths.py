@@ -91,6 +91,19 @@ def read_strange(path: Path, limit: int) -> str:
     return data.decode("utf-8", errors="replace")
 
 
+def sync_tree(folder: Path) -> None:
+    """Have everything below a folder on disk, and the folder itself known to the one above it."""
+    for base, _, files in os.walk(folder):
+        for name in files:
+            path = Path(base, name)
+            if path.is_symlink() or not path.is_file():
+                continue
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        _sync_directory(Path(base))
+    _sync_directory(folder.parent)
+
+
 def _sync_directory(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -150,6 +163,10 @@ class JobPaths:
     @property
     def started(self) -> Path:
         return self.folder / "started.json"
+
+    @property
+    def exit(self) -> Path:
+        return self.folder / "exit.json"
 
     @property
     def exception(self) -> Path:

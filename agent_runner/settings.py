@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     executor: an entry point of the group `agent_runner.executors`.
     sandbox: the level of isolation for ideas that ask for none: `auto` is the highest that works.
     require_level: less than this is refused, whoever asks for it.
-    cpu_slots: how many jobs without a GPU may go on at once on this home; 0: half of the processors, at least 2.
+    cpu_slots: how many jobs without a GPU may go on at once; 0: half of the processors, at least 2.
     sandbox_read: folders that runs may read beside what a sandbox always shows (data sets, a library that
         is installed in editable mode), joined by `:` as in PATH.
     """

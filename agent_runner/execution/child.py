@@ -25,6 +25,7 @@ _EXIT_NOT_STARTED = 125
 _OOM_SCORE = "500"  # short of memory, the kernel is to choose the experiment before its supervisors
 _PIPE_BYTES = 1024 * 1024
 _SANDBOX_PATIENCE_S = 30.0
+_LONGEST_LINE = 64  # of those that are read while the experiment runs
 
 
 class Setting(NamedTuple):
@@ -49,23 +50,24 @@ class Child:
 
     def __init__(self, spec: Spec, setting: Setting = _PLAIN) -> None:
         self._spec = spec
-        sandboxed = scratch.is_sandboxed(spec)
         self.stdout, out = _output_pipe()
         self.stderr, err = _output_pipe()
         barrier, self._barrier = os.pipe()
         self._problem, problem = os.pipe()
         self.report: int | None = None
         report: int | None = None
-        if sandboxed:
+        if scratch.is_sandboxed(spec):
             self.report, report = os.pipe()
         self._said = b""
         self.status: int | None = None  # of the experiment, as `report` told it
         self.wardens: frozenset[int] = frozenset()
         command = list(spec.argv)
         files: list[int] = []
-        if sandboxed:
-            assert report is not None
+        if report is not None:
             files, command = _sandboxed(spec, setting.user, barrier, report)
+        if setting.user is not None:  # for programs that open /dev/stdout by its name
+            for end in (out, err):
+                os.fchown(end, setting.user, -1)
         shim = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
@@ -84,9 +86,9 @@ class Child:
         if self.report is None:
             return ""
         line = self._next_line()
+        problem = self._read_problem()
         if line != b"ready":
-            return self._read_problem() or "the sandbox could not be set up"
-        self._read_problem()
+            return problem or _problem_in(line) or "the sandbox could not be set up"
         self.wardens = frozenset({self.pid, *(p.pid for p in process_tree.descendants(self.pid))})
         return ""
 
@@ -100,8 +102,7 @@ class Child:
         line = self._next_line()
         if line == b"started":
             return ""
-        text = line.removeprefix(b"problem ").decode("utf-8", "replace")
-        return text or "the sandbox ended before the program was started"
+        return _problem_in(line) or "the sandbox ended before the program was started"
 
     def give_up(self) -> None:
         """Have the child end without becoming the experiment."""
@@ -110,13 +111,14 @@ class Child:
             self._read_problem()
 
     def read_report(self) -> bool:
-        """Take in what has come on `report`; False at its end."""
+        """Take in what has come on `report`; False at its end. A job of our own user could write there, too."""
         assert self.report is not None
         part = os.read(self.report, 4096)
-        self._said += part
-        for line in self._said.split(b"\n")[:-1]:
-            if line.startswith(b"ended ") and line[6:].isdigit():
-                self.status = int(line[6:])
+        *lines, rest = (self._said + part).split(b"\n")
+        self._said = rest[-_LONGEST_LINE:]
+        for line in lines:
+            if (status := _status_in(line)) is not None:
+                self.status = status
         return bool(part)
 
     def _next_line(self) -> bytes:
@@ -149,19 +151,36 @@ class _Ends(NamedTuple):
     kept: list[int]
 
 
+def _problem_in(line: bytes) -> str:
+    """What `inside` says on its line, if it is a problem."""
+    found = line.removeprefix(b"problem ")
+    return "" if found == line else found.decode("utf-8", "replace")
+
+
+def _status_in(line: bytes) -> int | None:
+    """The status on the last line of `inside`: that of a process that has exited or was ended by a signal."""
+    number = line.removeprefix(b"ended ")
+    if number == line or not number.isdigit() or len(line) > _LONGEST_LINE:
+        return None
+    status = int(number)
+    is_end = status <= 0xFFFF and (os.WIFEXITED(status) or os.WIFSIGNALED(status))
+    return status if is_end else None
+
+
 def _sandboxed(
     spec: Spec, user: int | None, barrier: int, report: int
 ) -> tuple[list[int], list[str]]:
     """Open what the sandbox is told by descriptor, and make its command line."""
-    scratch.copy_links(spec)
+    scratch.make_links(spec, scratch.view(spec).links)
     program = seccomp.as_file(seccomp.program())
-    passwd = os.memfd_create("passwd")
-    os.write(passwd, bubblewrap.passwd_text(user, spec.env.get("HOME", "/")))
-    os.lseek(passwd, 0, os.SEEK_SET)
-    command = bubblewrap.command(
-        spec, user=user, seccomp=program, barrier=barrier, status=report, passwd=passwd
-    )
-    return [program, passwd], command
+    environment = bubblewrap.memory_file("environment", _as_block(spec.env))
+    ends = bubblewrap.Ends(barrier, report, environment)
+    command = bubblewrap.command(spec, user=user, seccomp=program, ends=ends)
+    return [program, environment, *command.files], command.argv
+
+
+def _as_block(environment: dict[str, str]) -> bytes:
+    return b"\0".join(os.fsencode(f"{name}={value}") for name, value in environment.items())
 
 
 def _output_pipe() -> tuple[int, int]:
@@ -185,7 +204,7 @@ def _run(spec: Spec, setting: Setting, command: list[str], shim: int, ends: _End
             for descriptor in ends.kept:
                 os.set_inheritable(descriptor, True)
             doing = f"start {command[0]}"
-            os.execve(command[0], command, spec.env)
+            os.execve(command[0], command, bubblewrap.environment(spec))
         doing = f"enter the working directory {spec.cwd}"
         os.chdir(spec.cwd)
         if _read_word(ends.barrier) == _WORD:

@@ -1,17 +1,20 @@
 """The first program inside a sandbox: waits to be let go, starts the experiment, reports its exact end.
 
-    python -I -S inside.py BARRIER STATUS UID PROCESSES FOLDER PROGRAM ARGUMENT...
+    python -I -S inside.py BARRIER STATUS ENVIRONMENT UID PROCESSES FOLDER PROGRAM ARGUMENT...
 
-BARRIER and STATUS are descriptors. On BARRIER the word `go` is waited for: end of file (the shim has died) and
-any other word mean that nothing is started. On STATUS lines are written: `ready`, then `problem TEXT` or
-`started`, then `ended STATUS` with the status as `waitpid` tells it, which bubblewrap itself would blur (an
-exit code of 137 and a death by signal 9 look the same from outside). UID: the user to become, 0 to stay.
-PROCESSES: how many processes that user may have, 0 for no limit. FOLDER: the working directory.
+BARRIER, STATUS and ENVIRONMENT are descriptors. On BARRIER the word `go` is waited for: end of file (the shim
+has died) and any other word mean that nothing is started. On STATUS lines are written: `ready`, `started`, and
+`ended STATUS` with the status as `waitpid` tells it, which bubblewrap itself would blur (an exit code of 137
+and a death by signal 9 look the same from outside); or `problem TEXT` in place of what then does not come.
+ENVIRONMENT is read: the program's, `NAME=VALUE` with a zero byte between two. It is not that of this program
+and of bubblewrap, whose loader could be made by it to load the experiment's code with rights of theirs.
+UID: the user to become, 0 to stay. PROCESSES: how many that user may have, 0 for no limit. FOLDER: the working
+directory.
 
 It imports as little as it can: its start is part of the start of every run.
 """
 
-import _signal  # `signal` would import enum, which doubles the time that this program takes to start
+import _signal  # type: ignore[import-not-found]  # `signal` would import enum, which doubles the time that this program takes to start
 import os
 import resource
 import sys
@@ -22,30 +25,28 @@ _IGNORED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 def main(arguments: list[str]) -> int:
     """Run the program to its end. Its own end is nothing to go by; STATUS is."""
-    barrier, status, user, processes = (int(text) for text in arguments[:4])
-    folder, *program = arguments[4:]
+    barrier, status, source, user, processes = (int(text) for text in arguments[:5])
+    folder, *program = arguments[5:]
     os.set_inheritable(barrier, False)
     os.set_inheritable(status, False)
-    if user:
-        # Three of each: with a saved one left behind, the way back would be open.
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
-    if processes:
-        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
-    for name in _IGNORED:
-        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
-    os.chdir(folder)  # not before: it belongs to that user alone
+    try:
+        with open(source, "rb") as file:
+            lines = filter(None, file.read().split(b"\0"))
+            environment = {name: value for name, _, value in (x.partition(b"=") for x in lines)}
+        _prepare(user, processes, folder)
+    except OSError as error:
+        _say_problem(status, f"cannot prepare the process: {error}".encode("utf-8", "replace"))
+        return _EXIT_NOT_STARTED
     os.write(status, b"ready\n")
     if os.read(barrier, 16) != b"go\n":
         return _EXIT_NOT_STARTED
     problem, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(program, theirs)
+        _become(program, environment, theirs)
     os.close(theirs)
     if text := os.read(problem, 4096):
-        os.write(status, b"problem " + text.replace(b"\n", b" ") + b"\n")
+        _say_problem(status, text)
         return _EXIT_NOT_STARTED
     os.write(status, b"started\n")
     _, ended = os.waitpid(pid, 0)
@@ -53,7 +54,25 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _become(program: list[str], problem: int) -> None:
+def _prepare(user: int, processes: int, folder: str) -> None:
+    if user:
+        # Three of each: with a saved one left behind, the way back would be open.
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        os.umask(0o022)  # what is kept of its files is for other jobs to read, whoever these run as
+    if processes:
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    for name in _IGNORED:
+        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+    os.chdir(folder)  # not before: it belongs to that user alone
+
+
+def _say_problem(status: int, text: bytes) -> None:
+    os.write(status, b"problem " + text.replace(b"\n", b" ") + b"\n")
+
+
+def _become(program: list[str], environment: dict[bytes, bytes], problem: int) -> None:
     """The forked child. Never returns; says on `problem`, which a successful exec closes, what went wrong."""
     for number in range(1, 65):
         try:
@@ -61,10 +80,11 @@ def _become(program: list[str], problem: int) -> None:
         except (OSError, ValueError):
             continue  # SIGKILL, SIGSTOP and those of the C library
     try:
-        os.execvp(program[0], program)
+        os.execvpe(program[0], program, environment)
     except BaseException as error:  # nothing may escape into the waiting program's own code
         reason = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
-        os.write(problem, f"cannot start the program {program[0]}: {reason}".encode()[:4000])
+        text = f"cannot start the program {program[0]}: {reason}"
+        os.write(problem, text.encode("utf-8", "replace")[:4000])
     finally:
         os._exit(_EXIT_NOT_STARTED)
 

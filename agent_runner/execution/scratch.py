@@ -14,8 +14,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from agent_runner.execution import job_files
+from agent_runner.execution import job_files, trees
 from agent_runner.execution.job_files import Spec
 
 # What is taken over from the job's own folder, and how much of it at most.
@@ -24,6 +26,12 @@ _MAX_BYTES = {
     job_files.STACKS: 1024 * 1024,
     job_files.EVENTS: 4 * 1024 * 1024,
 }
+# Entries of the working directory that are mounted one by one: the time it takes grows with their square.
+_MOST_MOUNTS = 100
+
+remove_tree = trees.remove
+_LOGS = (job_files.STDOUT, job_files.STDERR, job_files.TURNS)
+_RESULTS = "final_info.json"  # the contract's name for them
 
 
 def is_sandboxed(spec: Spec) -> bool:
@@ -46,6 +54,11 @@ def linked_folder(record_dir: str, number: int) -> str:
     return os.path.join(record_dir, job_files.BOX, "linked", str(number))
 
 
+def linked_folders(spec: Spec) -> list[str]:
+    """All of these."""
+    return [linked_folder(spec.record_dir, n) for n in range(len(spec.confinement.linked))]
+
+
 def prepare(spec: Spec, user: int | None) -> None:
     """Make the private folders, for a user of their own where one is given.
 
@@ -64,9 +77,22 @@ def prepare(spec: Spec, user: int | None) -> None:
     for folder in spec.confinement.write:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         if user is not None:
-            _open_to_all(folder)
-    for number, folder in enumerate(spec.confinement.linked):
-        _link(folder, linked_folder(spec.record_dir, number), user)
+            trees.let_others_write(folder)
+    if user is not None:
+        _let_in(spec, user)
+    for source, folder in zip(spec.confinement.linked, linked_folders(spec), strict=True):
+        _link(source, folder, user)
+
+
+def _let_in(spec: Spec, user: int) -> None:
+    """What a user of its own needs to get at what is there."""
+    # Root comes through without its capabilities: our first program inside may be installed below /tmp.
+    os.chown(box(spec, "tmp"), user, os.getegid())
+    os.chmod(box(spec, "tmp"), 0o710)
+    # A server may keep its files to itself (umask 077).
+    for entry in _entries(spec.cwd):
+        with contextlib.suppress(FileNotFoundError):
+            trees.let_others_read(entry.path)
 
 
 def _link(source: str, folder: str, user: int | None) -> None:
@@ -81,24 +107,35 @@ def _link(source: str, folder: str, user: int | None) -> None:
                 os.symlink(os.path.join(base, name), os.path.join(made, name))
 
 
-def _open_to_all(folder: str) -> None:
-    """Let any user write below a folder of ours, since each job has another; read-only folders stay so."""
-    for base, _, _ in os.walk(folder):
-        if os.stat(base).st_mode & stat.S_IWUSR:
-            os.chmod(base, 0o777)
+class View(NamedTuple):
+    """What a sandboxed job finds in its working directory: what is mounted there, and links with their text.
+
+    Links are made again, since mounted they would be followed on the host. Where there is too much to mount,
+    the rest are links to `whole`, a place at which the whole working directory is to be seen.
+    """
+
+    mounted: list[str]
+    links: dict[str, str]
+    whole: str | None
 
 
-def worktree_entries(spec: Spec) -> list[str]:
-    """Names in the working directory that the job gets to see; links are none of them (see `link_names`)."""
-    return [entry.name for entry in _entries(spec.cwd) if not entry.is_symlink()]
+def view(spec: Spec) -> View:
+    """See `View`. Folders and programs are mounted first."""
+    entries = _entries(spec.cwd)
+    links = {entry.name: os.readlink(entry.path) for entry in entries if entry.is_symlink()}
+    real = [entry for entry in entries if entry.name not in links]
+    real.sort(key=lambda entry: (not entry.is_dir(), not entry.name.endswith(".py"), entry.name))
+    mounted, rest = real[:_MOST_MOUNTS], real[_MOST_MOUNTS:]
+    whole = box(spec, "worktree")
+    links |= {entry.name: os.path.join(whole, entry.name) for entry in rest}
+    return View([entry.name for entry in mounted], links, whole if rest else None)
 
 
-def copy_links(spec: Spec) -> None:
-    """Make the working directory's links again in the job's own: bound, they would be followed on the host."""
-    for entry in _entries(spec.cwd):
-        if entry.is_symlink():
-            with contextlib.suppress(FileExistsError):
-                os.symlink(os.readlink(entry.path), os.path.join(box(spec, "work"), entry.name))
+def make_links(spec: Spec, links: dict[str, str]) -> None:
+    """Make the links of a view in the job's own working directory."""
+    for name, text in links.items():
+        with contextlib.suppress(FileExistsError):
+            os.symlink(text, os.path.join(box(spec, "work"), name))
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -118,26 +155,30 @@ def collect(spec: Spec) -> list[str]:
     """Take over what the job left, once its tree is dead; returns what could not be. Repeatable."""
     notes: list[str] = []
     for name, limit in _MAX_BYTES.items():
-        try:
-            _take_over(
-                os.path.join(job_folder(spec), name), os.path.join(spec.record_dir, name), limit
-            )
-        except OSError as error:
-            notes.append(f"{name} was not taken over: {error.strerror or error}")
+        with _noting(notes, f"{name} was not taken over"):
+            source, target = (os.path.join(f, name) for f in (job_folder(spec), spec.record_dir))
+            _take_over(source, target, limit)
     if is_sandboxed(spec):
-        try:
+        with _noting(notes, f"its output folder was left in {box(spec, 'work')}"):
             _fetch_results(spec)
-        except OSError as error:
-            notes.append(f"its output folder was not taken over: {error.strerror or error}")
         for folder in (box(spec), job_folder(spec), *spec.confinement.write):
-            _own(folder)
-        _remove_what_we_made(spec)
+            trees.own(folder)
+        with _noting(notes, f"{box(spec, 'work')} was not cleared up"):
+            _remove_what_we_made(spec)
     for name in ("tmp", "home", "linked"):
-        remove_tree(box(spec, name))
+        trees.remove(box(spec, name))
     for folder in (box(spec), job_folder(spec)):
         with contextlib.suppress(OSError):
             os.rmdir(folder)
     return notes
+
+
+@contextlib.contextmanager
+def _noting(notes: list[str], what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        notes.append(f"{what}: {error.strerror or error}")
 
 
 def _take_over(source: str, target: str, limit: int) -> None:
@@ -170,54 +211,42 @@ def _fetch_results(spec: Spec) -> None:
         return
     made = os.path.join(box(spec, "work"), os.path.basename(spec.out_dir))
     if os.path.lexists(made) and not os.path.lexists(spec.out_dir):
-        _own(made)
+        trees.own(made)
         os.rename(made, spec.out_dir)
 
 
-def _own(path: str) -> None:
-    """Give a tree to ourselves (a job may have had a user of its own), and let its owner read it."""
-    if os.geteuid() != 0:
-        return
-    pending = [path]
-    while pending:
-        current = pending.pop()
-        with contextlib.suppress(OSError):
-            os.chown(current, os.geteuid(), os.getegid(), follow_symlinks=False)
-            if stat.S_ISDIR(os.lstat(current).st_mode):
-                pending += [entry.path for entry in os.scandir(current)]
-
-
 def _remove_what_we_made(spec: Spec) -> None:
-    """Mount points are left in the working directory as empty files and folders; what else is there stays."""
+    """Links, and the empty files and folders that something was mounted on; what else is there stays."""
     work = box(spec, "work")
     for entry in _entries(spec.cwd) if os.path.isdir(spec.cwd) else []:
         path = os.path.join(work, entry.name)
         with contextlib.suppress(OSError):
-            if os.path.islink(path) or os.path.getsize(path) == 0:
-                os.unlink(path)
-            else:
+            status = os.lstat(path)
+            if stat.S_ISDIR(status.st_mode):
                 os.rmdir(path)
+            elif stat.S_ISLNK(status.st_mode) or status.st_size == 0:
+                os.unlink(path)
     with contextlib.suppress(OSError):
         os.rmdir(work)
 
 
-def remove_tree(folder: str) -> None:
-    """Remove a folder of any depth that a job has filled; what resists stays."""
-    for base, folders, files in os.walk(folder, topdown=False):
-        for name in files:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(base, name))
-        for name in folders:
-            path = os.path.join(base, name)
-            with contextlib.suppress(OSError):
-                os.unlink(path) if os.path.islink(path) else os.rmdir(path)
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
-    if os.path.lexists(folder):
-        import shutil  # by descriptors, for paths that are too long to be named; slow to import
-
-        with contextlib.suppress(OSError, RecursionError):
-            shutil.rmtree(folder, ignore_errors=True)
+def make_durable(spec: Spec) -> None:
+    """Have the logs and the results on disk. To be done before the end is recorded: an end without results
+    would be taken for the experiment's fault after a power cut."""
+    kept = [os.path.join(spec.record_dir, name) for name in (*_LOGS, *_MAX_BYTES)]
+    folders = [spec.record_dir]
+    if spec.out_dir is not None:
+        kept.append(os.path.join(spec.out_dir, _RESULTS))
+        folders += [spec.out_dir, os.path.dirname(spec.out_dir)]
+    for path in (*kept, *folders):
+        with contextlib.suppress(
+            OSError
+        ):  # there is none, or it is nothing that could be read later
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def temporary_folder(record_dir: str) -> str | None:

@@ -70,8 +70,8 @@ def supervise(spec: Spec) -> None:
     except Exception as error:
         # The experiment was not let go: whatever the reason was, this is a true end of the job.
         _print_traceback()
-        supervisor.close()
-        record = {"reason": "not_started", "message": f"the start failed: {error}"}
+        notes = [f"the start failed: {error}", *_clear_up(supervisor, temporary)]
+        record = {"reason": "not_started", "message": "; ".join(notes)}
         with contextlib.suppress(OSError):  # whoever waits for us is told by the log as well
             job_files.write_durable(os.path.join(spec.record_dir, job_files.EXIT), record)
         return
@@ -80,15 +80,26 @@ def supervise(spec: Spec) -> None:
         supervisor.watch()
         supervisor.end()
         record = supervisor.exit_record()
-        supervisor.close()
     except BaseException as error:  # a fault of ours: the tree must not outlive its supervisor
         _print_traceback()
         _kill_all()
         record = {"reason": "lost", "message": f"the supervisor failed: {error!r}"}
-    notes = scratch.collect(spec)
+    notes = _clear_up(supervisor, temporary)
+    scratch.make_durable(spec)
     record["message"] = "; ".join(filter(None, (str(record["message"]), *notes)))
-    scratch.remove_temporary_folder(spec.record_dir, temporary)
     _record_end(spec, record)
+
+
+def _clear_up(supervisor: Supervisor, temporary: str | None) -> list[str]:
+    """Take over what the job left and remove what it was given; returns what went wrong."""
+    notes = []
+    try:
+        supervisor.close()
+    except OSError as error:
+        notes.append(str(error))
+    notes += scratch.collect(supervisor.spec)
+    scratch.remove_temporary_folder(supervisor.spec.record_dir, temporary)
+    return notes
 
 
 def _print_traceback() -> None:

@@ -6,10 +6,11 @@ names of files and processes that are none of its business, and shares /dev/shm 
 
 from __future__ import annotations
 
+import errno
 import os
 
 from agent_runner.execution import landlock, privileges, scratch, seccomp, visible
-from agent_runner.execution.job_files import Spec
+from agent_runner.execution.job_files import Confinement, Spec
 
 _LEAST_ABI = 3  # before it, a file that may be read can be emptied by its name
 
@@ -21,13 +22,13 @@ def restrict(spec: Spec) -> None:
         OSError, seccomp.UnsupportedMachine: it could not be done; the process must not go on.
     """
     if landlock.abi() < _LEAST_ABI:
-        raise OSError(
-            f"the kernel's Landlock is of version {landlock.abi()}, {_LEAST_ABI} is needed"
-        )
+        text = f"the kernel's Landlock is of version {landlock.abi()}, {_LEAST_ABI} is needed"
+        raise OSError(errno.ENOTSUP, text)
     given = spec.confinement
+    _refuse_to_show_what_is_hidden(given)
     read = [*visible.paths(spec), "/proc", spec.cwd]
     write = [*given.write, scratch.box(spec, "home"), scratch.job_folder(spec), "/dev/shm"]
-    write += [scratch.linked_folder(spec.record_dir, n) for n in range(len(given.linked))]
+    write += scratch.linked_folders(spec)
     write += [folder for folder in (spec.out_dir, spec.env.get("TMPDIR")) if folder]
     devices = [f"/dev/{name}" for name in visible.DEVICES] + list(given.devices)
     privileges.no_new_privs()
@@ -37,3 +38,13 @@ def restrict(spec: Spec) -> None:
     privileges.drop_capabilities()
     # Landlock knows TCP alone, and not all of it.
     seccomp.install(seccomp.program(network=given.network))
+
+
+def _refuse_to_show_what_is_hidden(given: Confinement) -> None:
+    """Landlock can allow a folder but not take a part of it away again."""
+    shown = [os.path.realpath(path) for path in (*visible.SYSTEM, *given.read, *given.linked)]
+    for folder in map(os.path.realpath, given.hidden):
+        for path in shown:
+            if path == folder or folder.startswith(f"{path}/"):
+                text = f"{folder} would be readable, since {path} is; keep it elsewhere, or use L2"
+                raise OSError(errno.ENOTSUP, text)

@@ -222,6 +222,7 @@ class Supervisor:
             self._status = self._child.status
         else:
             self._status = signal.SIGKILL
+        if self._child.status is None and self._running:
             self._notes.append("the sandbox was killed before the program had ended")
 
     # ------------------------------------------------------------ end
@@ -246,7 +247,7 @@ class Supervisor:
 
     def _dump_stacks(self) -> None:
         """Have the hook write where the program is: the answer to "at which line did it hang"."""
-        stacks = self._path(job_files.STACKS)
+        stacks = self._path(os.path.join(job_files.JOB, job_files.STACKS))
         before = last = _size(stacks)
         if STACK_DUMP_SIGNAL is None:
             return

@@ -32,5 +32,14 @@ def paths(spec: Spec) -> list[str]:
     ours = (os.path.dirname(os.path.dirname(INTERPRETER)), os.path.dirname(__file__))
     # A GPU's libraries look it up below /sys.
     machine = ("/sys",) if given.devices else _PROCESSORS
-    wanted = {*SYSTEM, *(f"/etc/{name}" for name in etc), *machine, *ours, *given.read, *given.linked}
+    program = (spec.argv[0],) if os.path.isfile(spec.argv[0]) else ()
+    wanted = {
+        *SYSTEM,
+        *(f"/etc/{name}" for name in etc),
+        *machine,
+        *ours,
+        *given.read,
+        *given.linked,
+        *program,
+    }
     return sorted(path for path in wanted if os.path.isabs(path) and os.path.exists(path))

@@ -59,6 +59,8 @@ class LocalExecutor:
             raise _cannot_start(spec, f"its record folder cannot be used: {error}") from error
         try:
             _set_aside(folder)
+            # Of a start that failed so early that there was nothing to set aside.
+            (folder / job_files.CANCEL).unlink(missing_ok=True)
             write_json(folder / job_files.SPEC, spec)
             problem = self._spawn(folder, lock)
         except OSError as error:
@@ -128,6 +130,9 @@ class LocalJob:
 
         While the lock is held, `exit.json` is not looked at: the experiment could have written it. A shim that
         died without one leaves a job that is `lost`, or, before its start was on disk, `not_started`.
+
+        Raises:
+            ExecutorError: the record of its end is there, and cannot be read now.
         """
         if self.alive():
             return None
@@ -203,7 +208,13 @@ class LocalJob:
         try:
             record = read_json(self._path(job_files.EXIT))
             return None if record is None else JobExit.model_validate(record)
-        except (OSError, ValueError, ValidationError) as error:
+        except OSError as error:
+            # The end is on record, and may be read the next time: nothing may be made of this.
+            raise ExecutorError(
+                f"the record of a job's end, {self._path(job_files.EXIT)}, cannot be read: {error}",
+                "See to the disk and its permissions, then repeat: the run is over, and nothing of it is lost.",
+            ) from error
+        except (ValueError, ValidationError) as error:
             return JobExit(reason="lost", message=f"its {job_files.EXIT} cannot be read: {error}")
 
     def _lost(self) -> JobExit:
@@ -245,6 +256,8 @@ class LocalJob:
         """Take over what the job left, as its shim would have done."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             scratch.collect(job_files.read_spec(str(self._path(job_files.SPEC))))
+        folder = str(self.record_dir)
+        scratch.remove_temporary_folder(folder, scratch.temporary_folder(folder))
 
     def _join(self, name: str) -> tuple[int, int]:
         try:

@@ -1,8 +1,8 @@
 """Which levels of isolation work on this machine: each is tried by a real job before it is relied on.
 
-The answers are kept in a file beside the home's other state, and asked anew after a restart of the machine, an
-upgrade of the kernel, of bubblewrap or of this package. Nothing is ever lowered silently: a level that does not
-work is refused, and every run records the level that it had.
+That a level works is kept in a file beside the home's other state, and asked anew after a restart of the
+machine, an upgrade of the kernel, of bubblewrap or of this package. Nothing is ever lowered silently: a level
+that does not work is refused, and every run records the level that it had.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import socket
 import sys
 import tempfile
@@ -20,10 +19,20 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from agent_runner.errors import SandboxUnavailable, UsageError
-from agent_runner.execution import bubblewrap, inside, probes, process_tree, seccomp, visible
+from agent_runner.execution import (
+    bubblewrap,
+    child,
+    inside,
+    landlock,
+    privileges,
+    probes,
+    process_tree,
+    scratch,
+    seccomp,
+    shutting_in,
+    visible,
+)
 from agent_runner.executors.local import LocalExecutor
 from agent_runner.paths import read_json, write_json
 from agent_runner.records import Confinement, JobSpec, LevelReport, Limits
@@ -88,12 +97,14 @@ class Sandboxing:
             stored = read_json(self._file) if self._file else None
             if not isinstance(stored, dict) or stored.get("machine") != key:
                 return {}
-            return {n: LevelReport.model_validate(v) for n, v in stored["levels"].items()}
-        except (OSError, ValueError, KeyError, AttributeError, ValidationError):
+            reports = {n: LevelReport.model_validate(v) for n, v in stored["levels"].items()}
+            return {n: report for n, report in reports.items() if report.works}
+        except (OSError, ValueError, KeyError, AttributeError, RecursionError):
             return {}
 
     def _remember(self, key: str) -> None:
-        values = {name: report.model_dump() for name, report in self._tried.items()}
+        # What was lacking may be there the next time.
+        values = {n: report.model_dump() for n, report in self._tried.items() if report.works}
         if self._file is not None:
             with contextlib.suppress(OSError):  # then it is tried again next time
                 write_json(self._file, {"machine": key, "levels": values})
@@ -101,7 +112,7 @@ class Sandboxing:
 
 def _machine_key() -> str:
     """What the answers depend on."""
-    program = shutil.which("bwrap")
+    program = bubblewrap.program()
     status = os.stat(program) if program else None
     parts = (
         metadata.version("agent-experiment-runner"),
@@ -118,7 +129,10 @@ def _machine_key() -> str:
 def _profile() -> str:
     """A digest of what the levels consist of: it changes when a rule does."""
     with contextlib.suppress(seccomp.UnsupportedMachine):
-        sources = (bubblewrap, visible, inside, probes)
+        sources = (
+            *(bubblewrap, visible, scratch, inside, shutting_in, landlock, privileges, child),
+            probes,
+        )
         parts = [seccomp.program(), *(Path(str(m.__file__)).read_bytes() for m in sources)]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     return platform.machine()
@@ -144,8 +158,8 @@ def _try(level: str) -> LevelReport:
 
 
 def _probe(level: str) -> dict[str, str]:
-    with tempfile.TemporaryDirectory(prefix="agent_runner.") as scratch, _listener() as port:
-        base = Path(scratch).resolve()
+    with tempfile.TemporaryDirectory(prefix="agent_runner.") as folder, _listener() as port:
+        base = Path(folder).resolve()
         secret = base / "secret"
         secret.write_text("must not be read")
         worktree, record = base / "worktree", base / "record"

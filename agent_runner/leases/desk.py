@@ -69,7 +69,7 @@ class DeskState:
 
 
 def default_cpu_slots() -> int:
-    """Half of the CPUs this process may use, and at least two: one run that hangs must not hold up all others."""
+    """Half of the CPUs this process may use, and at least two: one run that hangs must not hold up all."""
     return max(2, len(os.sched_getaffinity(0)) // 2)
 
 

@@ -122,7 +122,7 @@ class Proposal:
 
     def _apply(self) -> Ending | None:
         self.progress("apply", "")
-        self._undo_strays()
+        self.undo_strays()
         outcome = apply_to_directory(self.reply, self._paths.worktree, self._editable)
         if not outcome.applied:
             problems = tuple(
@@ -142,7 +142,7 @@ class Proposal:
         write_atomic(self._records.diff, self._repository.diff(self.parent, self.commit).encode())
         return None
 
-    def _undo_strays(self) -> None:
+    def undo_strays(self) -> None:
         """Leave the worktree as committed: put back what was changed, set aside what was added.
 
         A run could otherwise change the files of the next one, or add a module that is found before the

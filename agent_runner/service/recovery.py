@@ -7,13 +7,13 @@ on, under its own supervisor.
 from __future__ import annotations
 
 from agent_runner.ledger import RunRow
-from agent_runner.paths import read_json, read_text
-from agent_runner.records import Idea, Observation, Outcome, Problem, Reconciled, Stage
+from agent_runner.paths import JobPaths, read_json, read_text
+from agent_runner.records import Idea, Observation, Problem, Reconciled, Stage
 from agent_runner.service import telling
 from agent_runner.service.endings import Ending, conclude, run_ending
 from agent_runner.service.jobs import Progress
 from agent_runner.service.proposals import Proposal
-from agent_runner.service.runs import adopt, stored_result
+from agent_runner.service.runs import adopt, execute, stored_result
 from agent_runner.service.workspace import Workspace
 
 
@@ -88,14 +88,22 @@ def _interrupted() -> Ending:
 
 
 def _finish_run(proposal: Proposal, row: RunRow) -> Ending:
-    """Adopt a living run, or conclude a finished one from its records."""
+    """Adopt a living run, conclude a finished one from its records, start one that was reserved and no more."""
     workspace, idea = proposal.workspace, proposal.idea
     records = workspace.paths(idea).run(row.number)
     result = stored_result(records)
     if result is None:
-        result = adopt(workspace, proposal.run_spec(row.number), proposal.progress)
-    if result.outcome is Outcome.NOT_STARTED:
-        proposal.warnings.append(
-            Problem(kind="not_started", message="the run never started", severity="warning")
-        )
+        workspace.repository.set_run_ref(idea.id, row.number, row.commit)
+        if _was_never_started(workspace, records):
+            proposal.undo_strays()
+            result = execute(workspace, proposal.run_spec(row.number), proposal.progress)
+        else:
+            result = adopt(workspace, proposal.run_spec(row.number), proposal.progress)
     return run_ending(proposal, result)
+
+
+def _was_never_started(workspace: Workspace, records: JobPaths) -> bool:
+    """Whether there is no trace of a start. Its reservation stands, so it may still have its one."""
+    if workspace.jobs.attach(records).alive():
+        return False
+    return not records.started.exists() and not records.exit.exists()

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent_runner.paths import JobPaths, read_json, write_atomic, write_json
+from pydantic import ValidationError
+
+from agent_runner.paths import JobPaths, read_json, sync_tree, write_atomic, write_json
 from agent_runner.records import (
     Comparison,
     Finding,
@@ -238,8 +240,13 @@ def copy_records(source: JobPaths, target: JobPaths) -> None:
     """Give an idea its own copy of a shared baseline's record."""
     if not target.folder.exists():
         shutil.copytree(source.folder, target.folder, symlinks=True)
+        sync_tree(target.folder)
 
 
 def stored_result(records: JobPaths) -> RunResult | None:
-    stored = read_json(records.result)
-    return RunResult.model_validate(stored) if stored is not None else None
+    """The result on record; one that cannot be read is as good as none: it is made from the records anew."""
+    try:
+        stored = read_json(records.result)
+        return RunResult.model_validate(stored) if stored is not None else None
+    except (ValueError, ValidationError):
+        return None

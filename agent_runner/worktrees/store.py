@@ -13,7 +13,7 @@ from typing import NamedTuple
 from agent_runner.errors import GitError
 from agent_runner.worktrees.files import plain_bytes
 from agent_runner.worktrees.git import Git
-from agent_runner.worktrees.objects import Entry, sync_folder
+from agent_runner.worktrees.objects import Entry, encode_trees, sync_folder
 
 _ID = re.compile(rb"[0-9a-f]{40}\n?")
 _KEPT = 64  # listings of commits held in memory
@@ -117,12 +117,22 @@ class Store:
         return found
 
     def listing(self, commit: str) -> Mapping[str, Entry]:
-        """The files of a commit, by path."""
+        """The files of a commit, by path.
+
+        Raises:
+            GitError: there is no such commit, or git did not tell all of it.
+        """
         known = self._listings.get(commit)
         if known is not None:
             return known
         options = ("-r", "-l", "-z", "--full-tree")
         found = dict(_entries(self.git.read("ls-tree", *options, commit)))
+        # What is not in the listing is taken for no part of the commit, and put aside: it has to be whole.
+        if encode_trees(found)[-1][0] != self.commit(commit).tree:
+            raise GitError(
+                f"git listed the files of {commit} only in part",
+                "See that the disk is not full, then repeat; nothing was changed.",
+            )
         if _ID.fullmatch(commit.encode()):
             self.remember(commit, found)
         return found
