@@ -319,7 +319,8 @@ class JobExit(Record):
     """`exit.json` of a job: written by the shim after the whole process tree is dead.
 
     `reason` is why it ended: `exited` (by itself, any code or signal), or why the shim ended it (`timeout`,
-    `no_output`, `memory`, `output`, `disk`, `processes`, `cancelled`), or `not_started`. `lost` is what a
+    `no_output`, `memory`, `output`, `disk`, `disk_full`, `processes`, `cancelled`), or `not_started`. `disk`
+    is for what the job itself wrote, `disk_full` for a file system that others filled. `lost` is what a
     reader makes of a job without this file.
     """
 
@@ -333,6 +334,7 @@ class JobExit(Record):
     stderr_bytes: int = 0
     dropped_bytes: int = 0
     soft_deadline_sent: bool = False
+    log_error: str | None = None  # why its output was not kept whole: `ENOSPC` or another errno
     message: str = ""
 
 

@@ -94,11 +94,18 @@ def command(spec: Spec, *, user: int | None, seccomp: int, ends: Ends) -> Comman
         *("--chdir", "/"),
     ]
     numbers = (ends.barrier, ends.status, ends.environment, user or 0, _processes(spec, user))
-    first = (visible.INTERPRETER, "-I", "-S", os.path.abspath(inside.__file__), *map(str, numbers))
+    first = (visible.INTERPRETER, "-I", "-S", _first_program(), *map(str, numbers))
     # By descriptor: there can be more of them than the kernel takes on a command line.
     files.append(memory_file("options", b"\0".join(map(os.fsencode, options))))
     argv = [path, "--args", str(files[-1]), "--", *first, spec.cwd, *spec.argv]
     return Command(argv, files)
+
+
+def _first_program() -> str:
+    """`inside`, compiled where it could be: by this very interpreter, which has just imported it."""
+    compiled = getattr(inside, "__cached__", None)
+    usable = compiled and os.path.exists(compiled)
+    return os.path.abspath(compiled if usable else inside.__file__)
 
 
 def memory_file(name: str, content: bytes) -> int:

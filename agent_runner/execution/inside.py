@@ -16,7 +16,6 @@ It imports as little as it can: its start is part of the start of every run.
 
 import _signal  # type: ignore[import-not-found]  # `signal` would import enum, which doubles the time that this program takes to start
 import os
-import resource
 import sys
 
 _EXIT_NOT_STARTED = 125
@@ -62,6 +61,8 @@ def _prepare(user: int, processes: int, folder: str) -> None:
         os.setresuid(user, user, user)
         os.umask(0o022)  # what is kept of its files is for other jobs to read, whoever these run as
     if processes:
+        import resource  # a file of its own to load, which most runs do without
+
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
     for name in _IGNORED:
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)

@@ -150,8 +150,8 @@ class LimitWatch:
     def by_kernel(self) -> Verdict | None:
         """For a job that has ended by itself with an error: the limit at which the kernel stopped it, if any.
 
-        That is memory in its cgroup, the size of a file, or a full file system. The cgroup's figures are kept
-        from here on, also when it is removed.
+        That is memory in its cgroup, the size of a file, or a file system that it has filled. One that others
+        filled need not be why it failed. The cgroup's figures are kept from here on, also when it is removed.
         """
         if verdict := self._by_cgroup():
             return verdict
@@ -159,7 +159,8 @@ class LimitWatch:
         # A file cannot grow beyond the limit: see `resource_limits`.
         if limit is not None and grown.bytes >= limit * _MIB:
             return _disk_verdict(grown, limit)
-        return self._free_space()
+        full = self._free_space()
+        return full if full is not None and full.reason == "disk" else None
 
     def _by_cgroup(self) -> Verdict | None:
         self._ask_kernel()
@@ -286,8 +287,9 @@ class LimitWatch:
     def _free_space(self) -> Verdict | None:
         """Whether the file system of the records is nearly full, and this job is to be ended for it.
 
-        Below the floor a job is ended that has written something. One that has not goes on until next to
-        nothing is left; and without end where too little was left before it started.
+        Below the floor a job is ended that has written something: reason `disk`. One that has not goes on
+        until next to nothing is left (then it is `disk_full`: others filled it); and without end where too
+        little was left before it started.
         """
         free, floor = self._free(), self._floor
         wrote = self._grown().bytes
@@ -297,7 +299,8 @@ class LimitWatch:
         text = (
             f"{free // _MIB} MiB are free where its records are, the floor is {floor // _MIB} MiB"
         )
-        return Verdict("disk", f"{text}; it wrote {wrote // _MIB} MiB")
+        reason = "disk" if is_writer else "disk_full"
+        return Verdict(reason, f"{text}; it wrote {wrote // _MIB} MiB")
 
     def _free_floor(self) -> int:
         system = usage.file_system(self.spec.record_dir)

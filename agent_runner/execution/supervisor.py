@@ -7,6 +7,7 @@ dead, before the lock is let go.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -329,8 +330,14 @@ class Supervisor:
             "dropped_bytes": sizes[0].dropped + sizes[1].dropped,
             "message": "; ".join(filter(None, (verdict.message, *self._notes, *self._watch.notes))),
             "soft_deadline_sent": self._soft_deadline_sent,
+            "log_error": self._log_error(),
             "time": _utc(),
         }
+
+    def _log_error(self) -> str | None:
+        """Why a log could not be written, as the name of an errno."""
+        errors = (log.error for log in self._logs.values() if log.error is not None)
+        return next((errno.errorcode.get(e.errno or 0, "EIO") for e in errors), None)
 
     def _count_oom_kills(self) -> int:
         if self._cgroup is not None:

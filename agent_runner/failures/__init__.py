@@ -9,7 +9,7 @@ from agent_runner.failures.charging import KINDS, Circumstance, charges
 from agent_runner.failures.diagnosis import diagnose, explain_log
 from agent_runner.failures.evidence import Evidence
 from agent_runner.failures.interleaving import interleave
-from agent_runner.failures.text import clean_output, shorten, without_secrets
+from agent_runner.failures.text import clean_output, printable, shorten, without_secrets
 
 __all__ = [
     "KINDS",
@@ -20,6 +20,7 @@ __all__ = [
     "diagnose",
     "explain_log",
     "interleave",
+    "printable",
     "shorten",
     "without_secrets",
 ]

@@ -5,7 +5,8 @@
 3. the clock
 4. the signal
 5. a traceback in the output, standard error before standard output
-6. the last words of the program
+6. the disk, where it did not take the output
+7. the last words of the program
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from agent_runner.failures.endings import (
     by_signal,
     crashed_worker,
     lost,
+    refused_by_disk,
     stopped_by_limit,
     timed_out,
 )
@@ -116,10 +118,15 @@ def _explain(evidence: Evidence) -> Draft | None:
     recorded = _recorded(evidence)
     if recorded:
         return _with_end(_raised(recorded, evidence), end, evidence)
-    ended = timed_out(evidence, end) or by_signal(evidence, end)
+    refused = refused_by_disk(evidence, end)
+    # SIGBUS: a page of a mapped file that the disk cannot take.
+    by_disk = refused if evidence.ended_by == "SIGBUS" else None
+    ended = timed_out(evidence, end) or by_disk or by_signal(evidence, end)
     if ended is not None:
         return ended
     printed = _printed(evidence)
+    if refused is not None and (not printed or _is_cut_off(evidence)):
+        return refused
     if not printed:
         return _silent(evidence, end)
     if _is_quoted(printed, evidence):
@@ -135,6 +142,11 @@ def _silent(evidence: Evidence, end: JobExit) -> Draft:
         return draft
     ended = f"The program went on, and ended with return code {end.returncode}."
     return replace(crash, message=f"{crash.message} {ended}")
+
+
+def _is_cut_off(evidence: Evidence) -> bool:
+    """Say whether what was printed last may lack its end, in which a traceback names the exception."""
+    return not (evidence.stderr or evidence.stdout).endswith("\n")
 
 
 def _raised(chain: Chain, evidence: Evidence) -> Draft:
@@ -191,7 +203,7 @@ def _ended_well(evidence: Evidence) -> Draft | None:
         return None
     chain = _recorded(evidence) or _printed(evidence)
     if not chain:
-        return problem
+        return _unwritten(evidence) or problem
     cause = explain_chain(chain, evidence)
     if problem.kind in (
         "results_invalid",
@@ -215,6 +227,17 @@ def _ended_well(evidence: Evidence) -> Draft | None:
     return replace(
         cause, kind="swallowed_exception", priced_as=cause.kind, message=message, remedy=remedy
     )
+
+
+def _unwritten(evidence: Evidence) -> Draft | None:
+    """Explain results that are missing or not whole by a disk that did not take the output either."""
+    end, problem = evidence.exit, evidence.results_problem
+    if end is None or problem is None:
+        return None
+    cut_off = problem.kind == "results_invalid" and "it is not JSON" in problem.message
+    if problem.kind != "results_missing" and not cut_off:
+        return None
+    return refused_by_disk(evidence, end)
 
 
 def _with_end(draft: Draft, end: JobExit, evidence: Evidence) -> Draft:

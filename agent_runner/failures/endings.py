@@ -74,6 +74,16 @@ _LOCKED = (
     "Take out what writes to those files. What a run is measured with stays as the template has it; put what "
     "the method needs into the files you may edit, and what it writes into the folder given as --out_dir."
 )
+# Errors of the disk by which a log could not be written, in words.
+_REFUSED = {
+    "ENOSPC": "the disk had no space left",
+    "EDQUOT": "the disk quota was used up",
+    "EIO": "the disk gave an input/output error",
+}
+_DISK_FULL = (
+    "Nothing shows that the edit caused this. An operator has to free space on the disk that holds the "
+    "records, or to see why it fails; then send the same proposal again."
+)
 _RESULTS_STALE = (
     "Write the results anew in this run; do not read, copy or keep the `final_info.json` of an "
     "earlier one."
@@ -111,11 +121,43 @@ def stopped_by_limit(evidence: Evidence, end: JobExit) -> Draft | None:
         )
     if end.reason in ("output", "disk", "processes"):
         return _too_much(evidence, end)
+    if end.reason == "disk_full":
+        return _disk_filled_by_others(evidence, end)
     by_kernel = end.reason == "exited" and evidence.ended_by == "SIGKILL" and end.oom_kills > 0
     if end.reason == "memory" or by_kernel:
         stopped = "stopped at its memory limit" if end.reason == "memory" else _BY_KERNEL
         return _out_of_memory(evidence, stopped)
     return None
+
+
+def refused_by_disk(evidence: Evidence, end: JobExit) -> Draft | None:
+    """Explain an end without a known cause by the disk, where it did not take the output; else None."""
+    why = _REFUSED.get(end.log_error or "")
+    if why is None:
+        return None
+    code = "no return code" if end.returncode is None else f"return code {end.returncode}"
+    signal = f" ({evidence.ended_by})" if evidence.ended_by else ""
+    problem = evidence.results_problem
+    found = f" {problem.message.rstrip('.')}." if problem and problem.message else ""
+    return Draft(
+        "disk_full",
+        f"While the run went on{in_phase(evidence)}, {why} ({end.log_error}), so not all of its output "
+        f"could be kept. It ended with {code}{signal}, and nothing that was kept tells another cause.{found}",
+        _DISK_FULL,
+        evidence=last_signs(evidence),
+    )
+
+
+def _disk_filled_by_others(evidence: Evidence, end: JobExit) -> Draft:
+    found = f": {end.message}" if end.message else ""
+    return Draft(
+        "disk_full",
+        f"The run was stopped{in_phase(evidence)} because the disk was nearly full, and not by its doing"
+        f"{found}.",
+        _DISK_FULL,
+        location=stack_place(evidence),
+        evidence=last_signs(evidence),
+    )
 
 
 def timed_out(evidence: Evidence, end: JobExit) -> Draft | None:
@@ -171,15 +213,11 @@ def by_signal(evidence: Evidence, end: JobExit) -> Draft | None:
         crash = _stack_overflow if dump.is_recursion else _segfault
         return replace(crash(name, location), location=location, evidence=lines)
     if name in _FROM_OUTSIDE:
-        passed_on = end.signal is None and (end.returncode or 0) > 0  # by a shell or the program
-        killed = (
-            f"Return code {end.returncode}: the run, or a command it started, was killed"
-            if passed_on
-            else "The run was killed"
-        )
+        if end.signal is None and (end.returncode or 0) > 0 and end.reason == "exited":
+            return _passed_on(name, end, location, lines)
         return Draft(
             "killed_by_signal",
-            f"{killed} by {name}{in_phase(evidence)}; the runner did not send it, and who "
+            f"The run was killed by {name}{in_phase(evidence)}; the runner did not send it, and who "
             "did is not known. No out-of-memory kill was counted.",
             "Nothing shows that the edit caused this. Send the same proposal again; if it returns, "
             "look at the memory the run uses.",
@@ -207,6 +245,20 @@ def crashed_worker(evidence: Evidence) -> Draft | None:
     remedy = draft.remedy if dump.place else f"{draft.remedy} {_WITHOUT_WORKERS}"
     lines = (*thread_signs(dump), *last_signs(evidence))
     return replace(draft, location=dump.place, remedy=remedy, evidence=lines)
+
+
+def _passed_on(name: str, end: JobExit, location: Location | None, lines: tuple[str, ...]) -> Draft:
+    """The exit code is a signal's, and the program was not ended by one: it chose the code, or passed it on."""
+    return Draft(
+        "killed_by_signal",
+        f"Return code {end.returncode}: the program ended itself with it, as a shell does when a command it "
+        f"started was killed by {name}. The program itself was not killed, and no out-of-memory kill was "
+        "counted.",
+        "Look at what the program exits with, and at the commands it starts: end with an exception that says "
+        "what is wrong, or mend the command.",
+        location=location,
+        evidence=lines,
+    )
 
 
 def _segfault(name: str, location: Location | None) -> Draft:

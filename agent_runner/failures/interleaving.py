@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from typing import NamedTuple
 
-# What `execution.streams` writes where it kept a head and a tail only.
-_DROPPED = re.compile(rb"\n\[agent_runner: (\d{1,18}) bytes dropped here\]\n")
+GAP = re.compile(rb"\n\[agent_runner: (\d{1,18}) bytes (?:dropped|left out) here\]\n")
+"""What stands in a log for what is missing of it: `execution.streams` has dropped it, or `gap` left it out."""
+
+_LARGEST = 10**18 - 1  # that the mark can say; more is only said of what a program has made up
+
+
+def gap(size: int) -> bytes:
+    """The mark in place of `size` bytes of what was said; they were kept, but are not read here."""
+    return b"\n[agent_runner: %d bytes left out here]\n" % min(size, _LARGEST)
 
 
 def interleave(stdout: bytes, stderr: bytes, turns: str) -> str:
@@ -21,7 +30,7 @@ def interleave(stdout: bytes, stderr: bytes, turns: str) -> str:
         if len(words) == 3 and words[1] in streams and words[2].isascii() and words[2].isdigit():
             _append(parts, streams[words[1]].take(int(words[2])))
     for stream in streams.values():
-        _append(parts, stream.take(None))
+        _append(parts, stream.rest())
     return b"".join(parts).decode("utf-8", "replace")
 
 
@@ -33,23 +42,42 @@ def _append(parts: list[bytes], data: bytes) -> None:
     parts.append(data)
 
 
+class _Piece(NamedTuple):
+    """A part of what was said: `size` bytes of it, and what stands for them."""
+
+    size: int
+    shown: memoryview
+    is_gap: bool = False
+
+
 class _Stream:
-    """A log that is read from its start, by sizes of what was said: also of what was not kept."""
+    """A log that is read from its start, by sizes of what was said: also of what is missing."""
 
     def __init__(self, log: bytes) -> None:
-        found = _DROPPED.search(log)
-        self._head = log[: found.start()] if found else log
-        self._note = found[0] if found else b""
-        self._missing = int(found[1]) if found else 0
-        self._tail = log[found.end() :] if found else b""
-        self._at = 0  # how much of what was said has been taken
+        view, at = memoryview(log), 0
+        self._pieces: deque[_Piece] = deque()
+        for found in GAP.finditer(log):
+            start, end = found.span()
+            self._pieces.append(_Piece(start - at, view[at:start]))
+            self._pieces.append(_Piece(int(found[1]), view[start:end], is_gap=True))
+            at = end
+        self._pieces.append(_Piece(len(log) - at, view[at:]))
 
-    def take(self, size: int | None) -> bytes:
-        """What is kept of the next `size` bytes that were said; None: of all the rest."""
-        said = len(self._head) + self._missing + len(self._tail)
-        start, end = self._at, said if size is None else min(self._at + size, said)
-        self._at = end
-        tail = len(self._head) + self._missing  # where it begins
-        note = self._note if start <= len(self._head) < end else b""
-        head = self._head[start:end]
-        return head + note + self._tail[max(0, start - tail) : max(0, end - tail)]
+    def take(self, size: int) -> bytes:
+        """What is kept of the next `size` bytes that were said. The mark of a gap comes with its first byte."""
+        taken: list[memoryview] = []
+        while size and self._pieces:
+            piece = self._pieces.popleft()
+            part = min(size, piece.size)
+            size -= part
+            taken.append(piece.shown if piece.is_gap else piece.shown[:part])
+            if part < piece.size:
+                left = piece.shown[:0] if piece.is_gap else piece.shown[part:]
+                self._pieces.appendleft(_Piece(piece.size - part, left, piece.is_gap))
+        return b"".join(taken)
+
+    def rest(self) -> bytes:
+        """What is kept of all that was said after that."""
+        taken = b"".join(piece.shown for piece in self._pieces)
+        self._pieces.clear()
+        return taken

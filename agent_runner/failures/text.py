@@ -57,6 +57,11 @@ def clean_output(text: str) -> str:
     return "\n".join(_collapse_bars(escaped.split("\n")))
 
 
+def printable(text: str) -> str:
+    """Return `text` with control and invisible characters escaped; line ends and tabs stay."""
+    return _UNPRINTABLE.sub(_escape, text)
+
+
 def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """Return `text`, or its head and tail with the count of characters left out between them.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent_runner.failures import printable
 from agent_runner.paths import write_json
 from agent_runner.records import (
     Budget,
@@ -96,7 +97,7 @@ def conclude(proposal: Ended, ending: Ending) -> Observation:
         tree=proposal.tree,
     )
     budget = workspace.budget(idea, charged=ending.charged, reason=ending.reason)
-    message = ending.tell(budget)
+    message = printable(ending.tell(budget))  # a run names its metrics and errors as it likes
     history = workspace.say(idea, proposal.reply, message, key=f"attempt {proposal.attempt}")
     run_records = paths.run(ending.run.index) if ending.run else None
     observation = Observation(

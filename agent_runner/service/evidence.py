@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_runner.failures import Evidence, clean_output, diagnose, interleave, without_secrets
+from agent_runner.failures import (
+    Evidence,
+    clean_output,
+    diagnose,
+    interleave,
+    printable,
+    without_secrets,
+)
 from agent_runner.models import available_memory
 from agent_runner.paths import JobPaths, read_json, read_strange, read_text
 from agent_runner.records import Failure, JobExit, Limits, ModelUse, Problem
+from agent_runner.service.log_ends import read_ends
 
 _MAX_WARNINGS = 20
 _MAX_EVENT_BYTES = 1024 * 1024  # of a job that goes on
+_HEAD_BYTES, _TAIL_BYTES = 240 * 1024, 960 * 1024  # of each log; within what `failures` parses
+_SHOWN_HEAD, _SHOWN_TAIL = 16 * 1024, 256 * 1024  # of each log, for an agent: often mostly bars
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,8 @@ def gather(
     return Evidence(
         exit=ended,
         exception=_exception(records),
-        stdout=read_text(records.stdout),
-        stderr=read_text(records.stderr),
+        stdout=_log(records.stdout),
+        stderr=_log(records.stderr),
         phase=events.phase,
         root=root,
         editable=editable,
@@ -61,9 +71,10 @@ def gather(
 
 
 def shown_output(records: JobPaths) -> str:
-    """Both streams of a job in the order they spoke, as an agent may read them."""
+    """Both streams of a job in the order they spoke, as an agent may read them: their heads and tails."""
     stdout, stderr = (
-        path.read_bytes() if path.exists() else b"" for path in (records.stdout, records.stderr)
+        read_ends(path, head=_SHOWN_HEAD, tail=_SHOWN_TAIL)
+        for path in (records.stdout, records.stderr)
     )
     return without_secrets(clean_output(interleave(stdout, stderr, read_text(records.turns))))
 
@@ -118,6 +129,10 @@ def read_events(records: JobPaths) -> JobEvents:
     return JobEvents(phase, device, model, tuple(warnings))
 
 
+def _log(path: Path) -> str:
+    return read_ends(path, head=_HEAD_BYTES, tail=_TAIL_BYTES).decode("utf-8", "replace")
+
+
 def _exception(records: JobPaths) -> dict[str, Any] | None:
     try:
         record = read_json(records.exception)
@@ -144,4 +159,4 @@ def _model_use(fields: Mapping[str, Any]) -> ModelUse | None:
 
 
 def _text(value: object) -> str | None:
-    return value[:500] if isinstance(value, str) and value else None
+    return printable(value[:500]) if isinstance(value, str) and value else None

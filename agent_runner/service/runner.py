@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent_runner.errors import UnknownRun, UsageError
+from agent_runner.failures import printable
 from agent_runner.history import render
 from agent_runner.paths import file_lock, is_held, read_text, write_json
 from agent_runner.records import (
@@ -133,7 +134,7 @@ class Runner:
             recover(workspace, idea, progress)
             workspace.paths(idea).cancel.unlink(missing_ok=True)  # of an earlier baseline
             run = ensure_baseline(workspace, idea, progress, repeat_failed=True)
-            note = telling.baseline_note(run)
+            note = printable(telling.baseline_note(run))
             history = workspace.history(idea)
             if not any(turn.voice == "assistant" for turn in history.turns):
                 history = history.with_user(note, key="baseline")

@@ -260,6 +260,15 @@ def test_disk(job: ShimJob) -> None:
     assert ended["reason"] == "disk" and "the limit is 10 MiB" in ended["message"]
 
 
+def test_a_log_that_the_disk_does_not_take_is_told(job: ShimJob) -> None:
+    (job.record / job_files.STDOUT).symlink_to("/dev/full")
+    ended = job.run("print('lost')")
+    assert (ended["reason"], ended["returncode"], ended["log_error"]) == ("exited", 0, "ENOSPC")
+    assert "stdout.log is not complete: No space left on device" in ended["message"]
+    (job.record / job_files.STDOUT).unlink()
+    assert job.run("print('kept')")["log_error"] is None
+
+
 def test_cancel_by_file_and_by_signal(job: ShimJob) -> None:
     job.start(DAEMON + "time.sleep(1000)")
     until((job.work / "daemon").exists)

@@ -24,8 +24,9 @@ from failure_catalogue import CATALOGUE, MADE, RECORD, ROOT, Case, load, load_ca
 
 from agent_runner.executors import get_executor
 from agent_runner.failures import diagnose
+from agent_runner.leases import LeaseDesk, discover
 from agent_runner.models import available_memory
-from agent_runner.paths import JobPaths
+from agent_runner.paths import Home, JobPaths
 from agent_runner.records import JobExit, Limits, Problem
 from agent_runner.results import read_results
 from agent_runner.service.jobs import JobRequest, JobRunner
@@ -75,17 +76,22 @@ def run(case: Case, scratch: Path) -> tuple[JobExit, Problem | None, JobPaths]:
     for path in case.sources():
         if path.name != "case.toml":
             shutil.copy(path, worktree)
-    runner = JobRunner(get_executor("local"), Path(sys.executable), scratch / "cache")
+    home = Home(scratch / "home")
+    home.root.mkdir()
+    desk = LeaseDesk(home.leases, discover(), 2)
+    runner = JobRunner(get_executor("local"), desk, Path(sys.executable), home)
     request = JobRequest(
-        job_id=case.name,
+        idea=case.name,
+        label="run_1",
         command="python experiment.py --out_dir={out_dir}",
         out_dir="run_1",
         worktree=worktree,
         records=records,
         limits=Limits(**case.limits),
+        level="L0",
         environment=case.env,
     )
-    ended = runner.start(request, network=False).wait()
+    ended = runner.run(request, lambda *_: None)
     assert ended is not None
     return ended, read_results(worktree / "run_1", not_before_ns=None).problem, records
 

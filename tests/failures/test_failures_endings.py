@@ -282,6 +282,7 @@ def test_an_interrupt_is_how_it_was_stopped_not_why() -> None:
     [
         (ended(reason="output", returncode=-9), "output_limit", True),
         (ended(reason="disk", returncode=-9), "disk_limit", True),
+        (ended(reason="disk_full", returncode=-15, signal="SIGTERM"), "disk_full", False),
         (ended(reason="processes", signal="SIGTERM"), "process_limit", True),
         (ended(reason="lost"), "worker_lost", False),
         (ended(reason="cancelled", returncode=-15), "cancelled", True),
@@ -292,13 +293,78 @@ def test_an_interrupt_is_how_it_was_stopped_not_why() -> None:
             False,
         ),
         (None, "worker_lost", False),
-        (ended(returncode=137), "killed_by_signal", False),  # 128 + 9: a shell in between
+        (ended(returncode=137), "killed_by_signal", True),  # 128 + 9: its own exit code, whatever it stands for
     ],
 )
 def test_other_ends(end: JobExit | None, kind: str, charged: bool) -> None:
     failure = told(end)
     assert (failure.kind, failure.charged) == (kind, charged)
     assert failure.message and failure.remedy and failure.charged_reason
+
+
+# ------------------------------------------------------------------ a disk that does not take the output
+
+PRINTED = f"""Traceback (most recent call last):
+  File "{ROOT}/experiment.py", line 9, in f
+KeyError: 'a'
+"""
+MISSING = Problem(kind="results_missing", message="there is no final_info.json")
+NOT_JSON = Problem(kind="results_invalid", message="it is not JSON: no value (line 1)")
+NOT_A_NUMBER = Problem(kind="results_invalid", message="metrics.final_loss is not a finite number")
+
+
+@pytest.mark.parametrize("log_error", ["ENOSPC", "EDQUOT", "EIO"])
+@pytest.mark.parametrize(
+    ("end", "known"),
+    [
+        (ended(), {}),
+        (ended(), {"stderr": "a warning before\n"}),
+        (ended(), {"stderr": PRINTED[:-6]}),  # which exception it was stood behind this
+        (ended(returncode=-7, signal="SIGBUS"), {}),
+        (ended(returncode=0), {"results_problem": MISSING}),
+        (ended(returncode=0), {"results_problem": NOT_JSON}),
+    ],
+)
+def test_a_disk_that_did_not_take_the_output_is_the_cause_where_no_other_is_known(
+    end: JobExit, known: dict[str, Any], log_error: str
+) -> None:
+    failure = told(end.model_copy(update={"log_error": log_error}), **known)
+    assert (failure.kind, failure.charged) == ("disk_full", False)
+    assert log_error in failure.message and "same proposal again" in failure.remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "known", "kind"),
+    [
+        ({"reason": "disk", "returncode": -15}, {}, "disk_limit"),
+        ({"reason": "timeout", "returncode": -15}, {}, "timeout"),
+        ({"reason": "cancelled", "returncode": -15}, {}, "cancelled"),
+        ({}, {"stderr": PRINTED}, "key_error"),
+        ({"returncode": -11, "signal": "SIGSEGV"}, {}, "segfault"),
+        ({"returncode": 0}, {"results_problem": NOT_A_NUMBER}, "results_invalid"),
+        ({"log_error": "EFBIG"}, {"stderr": PRINTED[:-1]}, "key_error"),
+        ({"log_error": None}, {}, "unknown"),
+    ],
+)
+def test_a_better_cause_goes_before_the_disk(
+    changes: dict[str, Any], known: dict[str, Any], kind: str
+) -> None:
+    failure = told(ended(**({"log_error": "ENOSPC"} | changes)), **known)
+    assert (failure.kind, failure.charged) == (kind, True)
+
+
+def test_results_are_no_worse_for_a_log_that_was_not_kept() -> None:
+    assert diagnose(Evidence(exit=ended(returncode=0, log_error="ENOSPC"))) is None
+
+
+def test_a_disk_that_others_filled_says_who_wrote_how_much() -> None:
+    text = "100 MiB are free where its records are, the floor is 1024 MiB; it wrote 2 MiB"
+    failure = told(
+        ended(reason="disk_full", returncode=-15, message=text), stack_dump=DUMP, phase="training"
+    )
+    assert text in failure.message and "in phase 'training'" in failure.message
+    assert failure.location is not None and failure.location.line == 88
+    assert "operator" in failure.remedy
 
 
 # ------------------------------------------------------------------ results

@@ -34,6 +34,14 @@ def test_what_was_dropped_keeps_its_place() -> None:
     assert interleave(log, b"a\nb\n", turns) == f"head\na\n{note}ta\nb\nil"
 
 
+def test_several_gaps_keep_their_places() -> None:
+    first = "\n[agent_runner: 3 bytes left out here]\n"
+    second = "\n[agent_runner: 4 bytes dropped here]\n"
+    turns = "0 stdout 1\n1 stderr 2\n2 stdout 6\n3 stderr 2\n4 stdout 4\n"
+    merged = interleave(f"{first}ab{second}cd".encode(), b"1\n2\n", turns)
+    assert merged == f"{first}1\nab{second}2\ncd"
+
+
 @given(st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.text("abc \n", min_size=1))))
 def test_nothing_is_lost_or_reordered(said: list[tuple[str, str]]) -> None:
     logs = {"stdout": "", "stderr": ""}

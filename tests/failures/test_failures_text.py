@@ -150,6 +150,7 @@ EXITS = st.none() | st.builds(
             "memory",
             "output",
             "disk",
+            "disk_full",
             "cancelled",
             "not_started",
             "else",
@@ -159,6 +160,7 @@ EXITS = st.none() | st.builds(
     signal=st.none() | st.sampled_from(["SIGKILL", "SIGSEGV", "9", "\ud800"]).filter(str.isascii),
     peak_memory_bytes=st.none() | st.integers(0, 2**50),
     oom_kills=st.integers(0, 2),
+    log_error=st.none() | st.sampled_from(["ENOSPC", "EIO", "EFBIG", ""]),
 )
 PROBLEMS = st.none() | st.builds(
     Problem,

@@ -162,15 +162,12 @@ def test_a_full_disk_while_the_experiment_runs(small: Disk, tmp_path: Path) -> N
     check_home(small.home)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="neither the traceback nor exception.json finds room, and the run is charged as an unknown failure",
-)
 def test_a_full_disk_is_not_charged_to_the_run_that_met_it(small: Disk, tmp_path: Path) -> None:
     idea = call(create, small.home, tmp_path / "toy", "Full, free of charge")
     observation = _run_into_the_full_disk(small, idea)
     assert not observation.budget.charged, observation.message
+    assert observation.run is not None and observation.run.failure is not None
+    assert observation.run.failure.kind == "disk_full"
 
 
 def _run_into_the_full_disk(small: Disk, idea: str) -> Observation:

@@ -26,11 +26,6 @@ def test_a_flood_through_the_executor(folder: Path) -> None:
     check_log(folder / "record" / "stdout.log")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the diagnosis reads both logs whole, up to 16 MiB each, several times over (service/evidence.py)",
-)
 def test_a_flood_through_a_proposal_costs_little_memory(folder: Path) -> None:
     growth, shims = _proposed_flood(folder)
     assert growth + shims < ALLOWED_GROWTH

@@ -1,0 +1,19 @@
+"""os.abort()."""
+
+from __future__ import annotations
+
+import os
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    os.abort()
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

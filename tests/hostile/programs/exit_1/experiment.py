@@ -1,0 +1,19 @@
+"""Exits with 1."""
+
+from __future__ import annotations
+
+import os
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    os._exit(1)
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

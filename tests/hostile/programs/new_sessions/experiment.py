@@ -1,0 +1,24 @@
+"""A tree of 12 processes, each in a session of its own, its parent dead."""
+
+from __future__ import annotations
+
+import os
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    for _ in range(12):
+        if kit.detach():
+            null = os.open("/dev/null", os.O_RDWR)
+            for number in (0, 1, 2):
+                os.dup2(null, number)
+            kit.linger()
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

@@ -1,0 +1,32 @@
+"""The result is written by a daemon at the instant the main process ends: who is first is luck."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    first, second = os.pipe()
+    if kit.detach():
+        os.close(second)
+        null = os.open("/dev/null", os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        os.read(first, 1)
+        for _ in range(20000):
+            with kit.step("write"):
+                Path(out, "final_info.json").write_text('{"metrics": {"score": 777.0}}')
+        kit.linger()
+
+    os._exit(0)
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

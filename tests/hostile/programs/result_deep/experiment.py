@@ -1,0 +1,21 @@
+"""100,000 nested lists: the parser's recursion."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    Path(out, "final_info.json").write_bytes(b'{"metrics": ' + b"[" * 100000 + b"]" * 100000 + b"}")
+    os._exit(0)
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

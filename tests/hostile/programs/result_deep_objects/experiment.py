@@ -1,0 +1,21 @@
+"""5,000 nested objects, open to the end of the file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    Path(out, "final_info.json").write_bytes(b'{"a":' * 5000)
+    os._exit(0)
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

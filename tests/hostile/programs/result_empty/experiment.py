@@ -1,0 +1,21 @@
+"""An empty final_info.json."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    Path(out, "final_info.json").write_bytes(b"")
+    os._exit(0)
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

@@ -1,0 +1,24 @@
+"""final_info.json is a link to a valid one outside."""
+
+from __future__ import annotations
+
+import os
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    os.symlink(
+        os.path.join(kit.TARGETS["planted"], "final_info.json"),
+        os.path.join(out, "final_info.json"),
+    )
+
+    os._exit(0)
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

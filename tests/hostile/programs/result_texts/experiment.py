@@ -1,0 +1,23 @@
+"""Metrics that are no numbers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    Path(out, "final_info.json").write_bytes(
+        b'{"metrics": {"score": "1.0", "flag": true, "none": null}}'
+    )
+    os._exit(0)
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

@@ -1,0 +1,21 @@
+"""The right document, in UTF-16."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    Path(out, "final_info.json").write_bytes('{"metrics": {"score": 1.0}}'.encode("utf-16"))
+    os._exit(0)
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)

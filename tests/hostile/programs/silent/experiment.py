@@ -1,0 +1,18 @@
+"""Prints nothing for longer than it may, while it works."""
+
+from __future__ import annotations
+
+import kit
+
+VARIANT = 0
+
+
+def attack(out: str) -> None:
+    while True:
+        pass
+
+
+out_dir = kit.begin()
+if VARIANT == 1:
+    attack(out_dir)
+kit.finish(out_dir, VARIANT)
