@@ -361,8 +361,8 @@ class Confinement(Record):
 
     `read` and `write` are shown to it at their own place, `hidden` are folders inside these that are not,
     `devices` are device nodes. Of each of `linked` it gets a private folder with links to what is in it, for
-    libraries that cannot read a folder without writing lock files into it: `linked_folder` says where. At L0
-    nothing of it is enforced.
+    libraries that cannot read a folder without writing lock files into it: `linked_folder` says where. `out`:
+    where its results are written, if not where they are to be in the end. At L0 nothing of it is enforced.
     """
 
     level: str = "L0"
@@ -370,6 +370,7 @@ class Confinement(Record):
     write: tuple[str, ...] = ()
     linked: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    out: str | None = None
     devices: tuple[str, ...] = ()
     network: bool = False
 

@@ -27,10 +27,8 @@ _FLAGS_ROOT = ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
 _FLAGS_USER = ("--unshare-user", "--disable-userns")
 _SHARED_MEMORY_SHARE = 4  # /dev/shm may take one part in so many of the machine's memory
 _FIRST_USER = 0x7000_0000
-_PROCESSES_BY_NAMESPACE = (
-    5,
-    14,
-)  # the version of Linux since which each user namespace has a count of its own
+# The version of Linux since which each user namespace has a count of its own.
+_PROCESSES_BY_NAMESPACE = (5, 14)
 _MOST_LINKS = 40  # as the kernel's own limit
 _HOSTS = b"127.0.0.1 localhost\n::1 localhost\n"
 
@@ -103,9 +101,8 @@ def command(spec: Spec, *, user: int | None, seccomp: int, ends: Ends) -> Comman
 
 def _first_program() -> str:
     """`inside`, compiled where it could be: by this very interpreter, which has just imported it."""
-    compiled = getattr(inside, "__cached__", None)
-    usable = compiled and os.path.exists(compiled)
-    return os.path.abspath(compiled if usable else inside.__file__)
+    compiled = str(getattr(inside, "__cached__", None))
+    return os.path.abspath(compiled if os.path.exists(compiled) else inside.__file__)
 
 
 def memory_file(name: str, content: bytes) -> int:

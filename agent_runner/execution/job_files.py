@@ -45,6 +45,7 @@ class Confinement(NamedTuple):
     write: tuple[str, ...] = ()
     linked: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    out: str | None = None
     devices: tuple[str, ...] = ()
     network: bool = False
 

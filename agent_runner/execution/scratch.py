@@ -29,7 +29,6 @@ _MAX_BYTES = {
 # Entries of the working directory that are mounted one by one: the time it takes grows with their square.
 _MOST_MOUNTS = 100
 
-remove_tree = trees.remove
 _LOGS = (job_files.STDOUT, job_files.STDERR, job_files.TURNS)
 _RESULTS = "final_info.json"  # the contract's name for them
 
@@ -68,6 +67,8 @@ def prepare(spec: Spec, user: int | None) -> None:
     folders = [box(spec, "home"), job_folder(spec)]
     if is_sandboxed(spec):
         folders += [box(spec, "work"), box(spec, "tmp")]
+    elif spec.confinement.out is not None:
+        folders.append(os.path.dirname(spec.confinement.out))
     elif spec.out_dir is not None and spec.confinement.level == "L1":
         folders.append(spec.out_dir)  # the only place of the worktree in which it may write
     for folder in folders:
@@ -158,9 +159,9 @@ def collect(spec: Spec) -> list[str]:
         with _noting(notes, f"{name} was not taken over"):
             source, target = (os.path.join(f, name) for f in (job_folder(spec), spec.record_dir))
             _take_over(source, target, limit)
+    with _noting(notes, f"its output folder was left in {box(spec)}"):
+        _fetch_results(spec)
     if is_sandboxed(spec):
-        with _noting(notes, f"its output folder was left in {box(spec, 'work')}"):
-            _fetch_results(spec)
         for folder in (box(spec), job_folder(spec), *spec.confinement.write):
             trees.own(folder)
         with _noting(notes, f"{box(spec, 'work')} was not cleared up"):
@@ -206,13 +207,20 @@ def _take_over(source: str, target: str, limit: int) -> None:
 
 
 def _fetch_results(spec: Spec) -> None:
-    """Move the output folder from the job's working directory to the worktree, as it is."""
-    if spec.out_dir is None or os.path.dirname(spec.out_dir) != spec.cwd:
+    """Move the output folder from where the job wrote it to the worktree, as it is."""
+    made = spec.confinement.out
+    if spec.out_dir is None:
         return
-    made = os.path.join(box(spec, "work"), os.path.basename(spec.out_dir))
+    if made is None and is_sandboxed(spec) and os.path.dirname(spec.out_dir) == spec.cwd:
+        made = os.path.join(box(spec, "work"), os.path.basename(spec.out_dir))
+    if made is None:
+        return
     if os.path.lexists(made) and not os.path.lexists(spec.out_dir):
         trees.own(made)
         os.rename(made, spec.out_dir)
+    if spec.confinement.out is not None:
+        with contextlib.suppress(OSError):  # what else was written beside it stays
+            os.rmdir(os.path.dirname(made))
 
 
 def _remove_what_we_made(spec: Spec) -> None:
@@ -231,17 +239,18 @@ def _remove_what_we_made(spec: Spec) -> None:
 
 
 def make_durable(spec: Spec) -> None:
-    """Have the logs and the results on disk. To be done before the end is recorded: an end without results
-    would be taken for the experiment's fault after a power cut."""
+    """Have the logs and the results on disk.
+
+    To be done before the end is recorded: after a power cut an end without results would be taken for the
+    experiment's fault.
+    """
     kept = [os.path.join(spec.record_dir, name) for name in (*_LOGS, *_MAX_BYTES)]
     folders = [spec.record_dir]
     if spec.out_dir is not None:
         kept.append(os.path.join(spec.out_dir, _RESULTS))
         folders += [spec.out_dir, os.path.dirname(spec.out_dir)]
     for path in (*kept, *folders):
-        with contextlib.suppress(
-            OSError
-        ):  # there is none, or it is nothing that could be read later
+        with contextlib.suppress(OSError):  # there is none, or nothing that could be read
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
@@ -263,6 +272,6 @@ def remove_temporary_folder(record_dir: str, folder: str | None) -> None:
     """Remove the job's TMPDIR and the link to it."""
     if folder is None:
         return
-    remove_tree(folder)
+    trees.remove(folder)
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(record_dir, job_files.SCRATCH_LINK))

@@ -29,7 +29,8 @@ def restrict(spec: Spec) -> None:
     read = [*visible.paths(spec), "/proc", spec.cwd]
     write = [*given.write, scratch.box(spec, "home"), scratch.job_folder(spec), "/dev/shm"]
     write += scratch.linked_folders(spec)
-    write += [folder for folder in (spec.out_dir, spec.env.get("TMPDIR")) if folder]
+    out = os.path.dirname(given.out) if given.out else spec.out_dir
+    write += [folder for folder in (out, spec.env.get("TMPDIR")) if folder]
     devices = [f"/dev/{name}" for name in visible.DEVICES] + list(given.devices)
     privileges.no_new_privs()
     landlock.restrict(

@@ -23,7 +23,7 @@ from agent_runner.execution.limits import LimitWatch, Verdict, now
 from agent_runner.execution.streams import CappedLog, LogSize, TurnLog
 
 GRACE_S = 5.0  # between SIGTERM and SIGKILL for a job that is ended
-LEFTOVER_GRACE_S = 1.0  # the same for what a job left running when it ended by itself
+LEFTOVER_GRACE_S = 0.5  # the same for what a job left running when it ended by itself
 KILL_PATIENCE_S = 30.0  # how long to go on killing; what is left then is stuck in the kernel
 STACK_DUMP_S = 0.5  # how long to wait for the hook's stack dump before SIGTERM
 # Asks the hook for the stacks of all threads. A real-time signal: programs use SIGUSR1 and 2 themselves.

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_runner.errors import AgentRunnerError
-from agent_runner.execution import job_files, scratch
+from agent_runner.execution import job_files, trees
 from agent_runner.paths import AttemptPaths, Home, IdeaPaths, JobPaths
 from agent_runner.records import Record
 from agent_runner.service.workspace import Workspace
@@ -209,7 +209,7 @@ class _Collection:
             return
         size = _size(folder)
         if not self._dry_run:
-            scratch.remove_tree(str(folder))
+            trees.remove(str(folder))
         if os.path.lexists(folder) and not self._dry_run:
             self._keep(what, folder, "it cannot be removed")
         else:

@@ -13,6 +13,7 @@ from agent_runner.execution.environment import (
     interpreter_folders,
     resolve_argv,
 )
+from agent_runner.execution.job_files import BOX
 from agent_runner.execution.scratch import linked_folder
 from agent_runner.executors import Executor, Job
 from agent_runner.leases import Cancelled, Lease, LeaseDesk
@@ -102,10 +103,14 @@ class JobRunner:
         )
         worktree = request.worktree.absolute()
         linked = _link_data_sets(environment, folder) if request.level != "L0" else ()
+        out_dir, out = request.out_dir, None
+        if request.level == "L1" and not Path(out_dir).is_absolute():
+            # Landlock cannot allow a folder that does not exist yet: it is written elsewhere, and moved.
+            out = out_dir = str(folder / BOX / "out" / out_dir)
         read = (*interpreter_folders(self.interpreter), *downloaded(environment), *self._readable)
         return JobSpec(
             job_id=f"{request.idea}/{request.label}",
-            argv=resolve_argv(request.command, request.out_dir, self.interpreter),
+            argv=resolve_argv(request.command, out_dir, self.interpreter),
             cwd=str(worktree),
             env=environment,
             record_dir=str(folder),
@@ -117,6 +122,7 @@ class JobRunner:
                 write=tuple(str(path.absolute()) for path in request.writes),
                 linked=linked,
                 hidden=(str(self._home.root),),
+                out=out,
                 devices=lease.devices,
                 network=request.network,
             ),

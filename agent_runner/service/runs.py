@@ -37,6 +37,14 @@ _CRASH_SIGNALS = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", 
 _OTHER_MEASUREMENT = {"reference-moved", "config-differs"}
 
 
+_PARTIAL = Finding(
+    severity="warn",
+    code="partial-results",
+    message="these are the results of a run that was ended, or told to end, when its time was nearly over: "
+    "they show how far it came, not what the whole run would have shown",
+)
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """Where one run happens and what it is compared with."""
@@ -106,15 +114,20 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         limits=template.limits,
         results_problem=_tampering(workspace, spec.idea) or results.problem,
     )
-    info = results.info if failure is None else None
+    outcome = outcome_of(ended, failed=failure is not None)
+    out_of_time = outcome is Outcome.TIMED_OUT
+    partial = results.info is not None and (out_of_time or ended.soft_deadline_sent)
+    info = results.info if failure is None or out_of_time else None
     metrics = flat_metrics(info) if info is not None else {}
     findings = check_results(info, spec.baseline_info) if info is not None else ()
     comparison, apart = _compare(metrics, events.model, spec.baseline)
-    if any(finding.code in _OTHER_MEASUREMENT for finding in findings):
+    if out_of_time or any(finding.code in _OTHER_MEASUREMENT for finding in findings):
         comparison = None
+    if partial:
+        apart = (*apart, _PARTIAL)
     result = RunResult(
         index=spec.index,
-        outcome=outcome_of(ended, failed=failure is not None),
+        outcome=outcome,
         returncode=ended.returncode,
         signal=ended.signal,
         seconds=round(ended.seconds, 3),

@@ -279,6 +279,36 @@ def test_preflight_and_smoke_find_faults_at_no_cost(
     assert runner.show(idea.id).budget.used == 0
 
 
+SAVES_ON_SIGNAL = """\
+    import signal
+    def save(*_):
+        with open(os.path.join(args.out_dir, "final_info.json"), "w") as file:
+            json.dump({"toy": {"means": {"loss": 0.5}}}, file)
+        THEN
+    signal.signal(signal.SIGUSR1, save)
+    while True:
+        signal.pause()
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "outcome"),
+    [("raise SystemExit", Outcome.SUCCEEDED), ("print('saved')", Outcome.TIMED_OUT)],
+)
+def test_results_saved_at_the_soft_deadline_are_kept_and_called_partial(
+    then: str, outcome: Outcome, runner: Runner, template: Path, edit: Edit
+) -> None:
+    limits = {"time_s": 2.0, "soft_deadline_s": 1.5}
+    idea = runner.create_idea("Saves", template=template, limits=limits)
+    line = '    print("loss", loss)'
+    reply = edit(line, f"{line}\n{SAVES_ON_SIGNAL.replace('THEN', then).rstrip()}")
+    run = runner.propose(idea.id, reply).run
+    assert run is not None and run.outcome is outcome
+    assert run.metrics == {"loss": 0.5}
+    assert "partial-results" in [finding.code for finding in run.findings]
+    assert (run.comparison is None) == (outcome is Outcome.TIMED_OUT)
+
+
 def test_a_refusal_that_was_the_machines_doing_is_not_held_against_the_code(
     runner: Runner, template: Path, tmp_path: Path, edit: Edit
 ) -> None:
