@@ -86,13 +86,13 @@ class Supervisor:
         self._child = Child(self.spec, setting)
         self._logs = {self._child.stdout: out, self._child.stderr: err}
         self._open = [self._wake, *self._logs]
-        problem = self._child.wait_until_ready()
         try:
-            self._record_start(subreaper)
+            self._record_start(subreaper)  # while the sandbox is being set up
         except BaseException:
             self._child.give_up()
             self.close()
             raise
+        problem = self._child.wait_until_ready()
         self._watch = LimitWatch(self.spec, self._cgroup, self._child.wardens)
         self._ended = self._watch.started
         if self._cancelled():

@@ -15,11 +15,10 @@ INTERPRETER = os.path.realpath(sys.executable)  # runs `inside`
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 _ETC = (
-    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone"),
-    *("ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/ca-trust"),
-    *("nsswitch.conf", "mime.types", "magic", "fonts", "os-release", "protocols", "services"),
+    *("ld.so.cache", "alternatives", "localtime", "nsswitch.conf", "os-release", "mime.types"),
+    *("ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "pki/ca-trust"),
 )
-_ETC_NETWORK = ("resolv.conf", "hosts", "gai.conf", "host.conf")
+_ETC_NETWORK = ("resolv.conf", "hosts", "gai.conf", "host.conf", "protocols", "services")
 _PROCESSORS = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 # One by one, for the level that has no /dev of its own.
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")

@@ -59,8 +59,13 @@ class Survey:
     problems: tuple[str, ...] = ()
 
 
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # the second: Windows' subsystem for Linux
+
+
 def discover(nvml: Nvml | None = None) -> tuple[Gpu, ...]:
     """The GPUs this server may lend; none where NVIDIA's library or its driver is missing or fails."""
+    if nvml is None and not any(map(os.path.exists, _DRIVERS)):
+        return ()  # spares every command the import of the library, 10 ms
     return survey(nvml).gpus
 
 
