@@ -54,6 +54,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _prepare(user: int, processes: int, folder: str) -> None:
+    if processes:
+        import resource  # a file of its own to load, which most runs do without and others may not reach
     if user:
         # Three of each: with a saved one left behind, the way back would be open.
         os.setgroups([])
@@ -61,8 +63,6 @@ def _prepare(user: int, processes: int, folder: str) -> None:
         os.setresuid(user, user, user)
         os.umask(0o022)  # what is kept of its files is for other jobs to read, whoever these run as
     if processes:
-        import resource  # a file of its own to load, which most runs do without
-
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
     for name in _IGNORED:
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)

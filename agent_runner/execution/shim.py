@@ -131,6 +131,8 @@ def _record_end(spec: Spec, record: dict[str, Any]) -> None:
     while True:
         try:
             return job_files.write_durable(path, record)
+        except FileNotFoundError:  # somebody has removed the records; nobody waits for their end
+            raise
         except OSError:
             if time.monotonic() > give_up:
                 raise

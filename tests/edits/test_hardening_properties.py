@@ -131,6 +131,10 @@ def test_a_true_edit_with_a_shifted_search_is_exact_or_refused(
     def shift(lines: list[str]) -> list[str]:
         return [pad + line if line.strip() else line for line in lines]
 
+    # Shifted it may be what another place says but for blanks at line ends, which is then what was quoted.
+    quoted, lines = ([line.rstrip() for line in part] for part in (shift(search), text.split("\n")))
+    size = len(quoted)
+    assume(all(lines[at : at + size] != quoted for at in range(len(lines))))
     reply = fenced(
         block(_body(shift(search)), _body(shift(replace))), name="experiment.txt", fence="~~~~"
     )

@@ -293,7 +293,11 @@ def test_an_interrupt_is_how_it_was_stopped_not_why() -> None:
             False,
         ),
         (None, "worker_lost", False),
-        (ended(returncode=137), "killed_by_signal", True),  # 128 + 9: its own exit code, whatever it stands for
+        (
+            ended(returncode=137),
+            "killed_by_signal",
+            True,
+        ),  # 128 + 9: its own exit code, whatever it stands for
     ],
 )
 def test_other_ends(end: JobExit | None, kind: str, charged: bool) -> None:

@@ -6,10 +6,8 @@ from fault_homes import Model, propose, reply
 from fault_processes import Server, call
 from points import Point, propose_and_die
 
-from agent_runner.records import Outcome
-
 # Points at which the reply is known to its sender only; nothing of it was acknowledged.
-REPLY_NOT_YET_KEPT = {"after the attempt's row", "before reply.md"}
+REPLY_NOT_YET_KEPT = {"after the attempt's row", "after attempt.json", "before reply.md"}
 
 
 def repeat_after_crash(model: Model, point: Point, key: str) -> None:
@@ -20,13 +18,6 @@ def repeat_after_crash(model: Model, point: Point, key: str) -> None:
     model.value += 1
     observation = call(propose, model.home, model.idea, text, key)
     assert call(propose, model.home, model.idea, text, key) == observation
-    started = observation.run is not None and observation.run.outcome is Outcome.SUCCEEDED
-    if not started and point.reserved and not point.launched:
-        # Reserved and never started: given back, so the same code may be sent as a new proposal.
-        assert observation.run is None or observation.run.outcome is Outcome.NOT_STARTED
-        assert not observation.budget.charged
-        model.replies.append(text)
-        observation = call(propose, model.home, model.idea, text, f"{key} again")
     assert observation.run is not None, observation.message
     assert observation.run.metrics == {"loss": float(model.value)}
     model.ran[model.value] += 1
@@ -40,9 +31,8 @@ def go_on_after_crash(model: Model, point: Point, key: str) -> None:
     _die(model, point, text, key)
     if point.begun and point.name not in REPLY_NOT_YET_KEPT:
         model.replies.append(text)
-    if point.reserved:
+    if point.reserved:  # what was reserved and never started gets its one start
         model.value = lost
-    if point.launched:
         model.ran[lost] += 1
     text = reply(model.value, lost + 1)
     observation = call(propose, model.home, model.idea, text)
@@ -54,7 +44,7 @@ def go_on_after_crash(model: Model, point: Point, key: str) -> None:
     view = model.check()
     if point.begun:
         first = view.attempts[-2]
-        assert (first.charged, first.run is not None) == (point.launched, point.reserved)
+        assert (first.charged, first.run is not None) == (point.reserved, point.reserved)
 
 
 def _die(model: Model, point: Point, text: str, key: str) -> None:

@@ -31,7 +31,6 @@ class Point(NamedTuple):
     arm: Arm
     begun: bool  # the ledger has the attempt
     reserved: bool  # ... and the reservation of its run
-    launched: bool  # ... and the run's supervisor was started
 
 
 def die() -> None:
@@ -127,8 +126,7 @@ _LEDGER = "agent_runner.ledger:Ledger"
 _GIT = "agent_runner.worktrees:Repository"
 _OBJECTS = "agent_runner.worktrees.objects:NewObjects"
 _JOB = "agent_runner.executors.local"
-_NEW, _BEGUN, _RESERVED = (False,) * 3, (True, False, False), (True, True, False)
-_LAUNCHED = (True, True, True)
+_NEW, _BEGUN, _RESERVED = (False, False), (True, False), (True, True)
 
 POINTS = {
     name: Point(name, arm, *state)
@@ -136,6 +134,7 @@ POINTS = {
         (_NEW, "before the attempt's row", _method(f"{_LEDGER}.begin_attempt", "before")),
         (_NEW, "in the transaction of the attempt's row", _statement("INSERT INTO attempts")),
         (_BEGUN, "after the attempt's row", _method(f"{_LEDGER}.begin_attempt", "after")),
+        (_BEGUN, "after attempt.json", _file("attempt.json", "after")),
         (_BEGUN, "before reply.md", _file("reply.md", "before")),
         (_BEGUN, "after reply.md", _file("reply.md", "after")),
         (_BEGUN, "before the edit", _file("rate.txt", "before")),
@@ -154,21 +153,21 @@ POINTS = {
         (_RESERVED, "before spec.json", _file("spec.json", "before")),
         (_RESERVED, "after spec.json", _file("spec.json", "after")),
         (_RESERVED, "before the supervisor", _program("before", "shim.py")),
-        (_LAUNCHED, "after the supervisor was started", _program("after", "shim.py")),
-        (_LAUNCHED, "after started.json was seen", _method(f"{_JOB}:LocalExecutor.start", "after")),
-        (_LAUNCHED, "while the run goes on", _method(f"{_JOB}:LocalJob.wait", "before")),
-        (_LAUNCHED, "after the run ended, unread", _method(f"{_JOB}:LocalJob.wait", "after")),
-        (_LAUNCHED, "before final_info.json", _file("final_info.json", "before")),
-        (_LAUNCHED, "before result.json", _file("result.json", "before")),
-        (_LAUNCHED, "after result.json", _file("result.json", "after")),
-        (_LAUNCHED, "in the transaction that settles the run", _statement("UPDATE runs")),
-        (_LAUNCHED, "after the run is settled", _method(f"{_LEDGER}.settle_run", "after")),
-        (_LAUNCHED, "in the transaction that settles the attempt", _statement("UPDATE attempts")),
-        (_LAUNCHED, "after the attempt is settled", _method(f"{_LEDGER}.settle_attempt", "after")),
-        (_LAUNCHED, "before history.json", _file("history.json", "before")),
-        (_LAUNCHED, "after history.json", _file("history.json", "after")),
-        (_LAUNCHED, "before observation.json", _file("observation.json", "before")),
-        (_LAUNCHED, "after observation.json", _file("observation.json", "after")),
+        (_RESERVED, "after the supervisor was started", _program("after", "shim.py")),
+        (_RESERVED, "after started.json was seen", _method(f"{_JOB}:LocalExecutor.start", "after")),
+        (_RESERVED, "while the run goes on", _method(f"{_JOB}:LocalJob.wait", "before")),
+        (_RESERVED, "after the run ended, unread", _method(f"{_JOB}:LocalJob.wait", "after")),
+        (_RESERVED, "before final_info.json", _file("final_info.json", "before")),
+        (_RESERVED, "before result.json", _file("result.json", "before")),
+        (_RESERVED, "after result.json", _file("result.json", "after")),
+        (_RESERVED, "in the transaction that settles the run", _statement("UPDATE runs")),
+        (_RESERVED, "after the run is settled", _method(f"{_LEDGER}.settle_run", "after")),
+        (_RESERVED, "in the transaction that settles the attempt", _statement("UPDATE attempts")),
+        (_RESERVED, "after the attempt is settled", _method(f"{_LEDGER}.settle_attempt", "after")),
+        (_RESERVED, "before history.json", _file("history.json", "before")),
+        (_RESERVED, "after history.json", _file("history.json", "after")),
+        (_RESERVED, "before observation.json", _file("observation.json", "before")),
+        (_RESERVED, "after observation.json", _file("observation.json", "after")),
     )
 }
 
