@@ -28,7 +28,7 @@ _LIST_DISTRIBUTIONS = (
 )
 _NEEDED = ("torch", "transformer-lens", "sae-bench", "transformers", "datasets")
 _LEVEL_REMEDIES = {
-    "L1": "A kernel with Landlock (Linux 6.2 or newer, `landlock` among the LSMs).",
+    "L1": "A kernel with Landlock (Linux 6.12 or newer, `landlock` among the LSMs).",
     "L2": "apt-get install bubblewrap; on Ubuntu 24.04 its AppArmor profile has to allow user namespaces.",
     "L3": "Run the server as root, or in a systemd scope of its own with delegated memory and pids.",
 }

@@ -293,13 +293,15 @@ class IdeaView(Record):
 class Reconciled(Record):
     """What was found of an idea that an earlier server left behind.
 
-    settled, living: attempts that were settled, and whose run goes on. busy: somebody works on the idea.
+    settled, living: attempts that were settled, and whose run goes on or is still to be started. busy: somebody
+    works on the idea. problem: why nothing could be done for it.
     """
 
     idea: str
     settled: tuple[int, ...] = ()
     living: tuple[int, ...] = ()
     busy: bool = False
+    problem: str | None = None
 
 
 class Cancellation(Record):
@@ -320,8 +322,8 @@ class JobExit(Record):
 
     `reason` is why it ended: `exited` (by itself, any code or signal), or why the shim ended it (`timeout`,
     `no_output`, `memory`, `output`, `disk`, `disk_full`, `processes`, `cancelled`), or `not_started`. `disk`
-    is for what the job itself wrote, `disk_full` for a file system that others filled. `lost` is what a
-    reader makes of a job without this file.
+    is for what the job itself wrote, `disk_full` for a file system that is full though it wrote no more than it
+    may. `lost` is what a reader makes of a job without this file.
     """
 
     reason: str
@@ -330,6 +332,9 @@ class JobExit(Record):
     seconds: float = 0.0
     peak_memory_bytes: int | None = None
     oom_kills: int = 0  # the kernel's own count of out-of-memory kills while the job ran
+    oom_own_limit: bool | None = None  # whether these were at the job's own limit; None: not known
+    level: str | None = None  # of isolation that it ran at
+    sandbox_killed: bool = False  # from outside, so that its end was not seen
     stdout_bytes: int = 0
     stderr_bytes: int = 0
     dropped_bytes: int = 0
@@ -366,6 +371,7 @@ class Confinement(Record):
     """
 
     level: str = "L0"
+    digest: str | None = None  # of the level's rules
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     linked: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the runner adds to a run: a whole proposal around a no-op experiment, beside the bare command, per level.
+"""What the runner adds to a run: a whole proposal around a no-op experiment, beside the bare command, by level.
 
     .venv/bin/python benchmarks/overhead.py [--rounds 20] [--levels L0,L1,L2,L3]
 

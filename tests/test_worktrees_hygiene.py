@@ -66,7 +66,7 @@ def use_everything(repository: Repository, worktree: Path) -> str:
     (worktree / "experiment.py").write_text(f"rate = {os.urandom(4).hex()!r}\n")
     commit, tree = repository.commit_attempt("idea", 1, ["experiment.py"])
     assert commit == repository.head("idea") != base
-    assert repository.tree_on_disk("idea", ["experiment.py"]) == tree
+    assert repository.tree(commit) == tree
     repository.record_attempt("idea", 2, subject="attempt 2: refused")
     repository.set_run_ref("idea", 1, commit)
     repository.collect(grace_s=0, dry_run=False)

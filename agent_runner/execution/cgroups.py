@@ -28,10 +28,11 @@ KILL_PATIENCE_S = 10.0
 
 _PROCESS = "/proc/self"
 _NAME = re.compile(re.escape(PREFIX) + r"[A-Za-z0-9_.-]{1,200}")
+_PROBE = "probe-"
+# As `_name` makes them: whose it is (a pid, and the pid namespace that it counts in), and when it was made.
+_OWNED = re.compile(rf"{PREFIX}(?:{_PROBE})?(?P<pid>[1-9][0-9]{{0,8}})-(?P<space>[0-9]+)-[0-9]+")
 _REMOVE_PATIENCE_S = 2.0
-_FREEZE_PATIENCE_S = (
-    0.05  # one that waits for a device may keep the others from being called frozen
-)
+_FREEZE_PATIENCE_S = 0.05  # who waits for a device may keep the others from being called frozen
 _WAIT_S = 0.002
 _AT_ONCE = 256  # processes signalled in one go: each takes a descriptor
 _NEAR_LIMIT = 4 * 1024 * 1024  # bytes: memory is charged in batches, and a huge page may not fit in
@@ -55,10 +56,22 @@ def why_unavailable() -> str | None:
 
 
 def _try_out() -> str:
-    name = f"{PREFIX}probe-{os.getpid()}-{os.urandom(4).hex()}"
-    probe = Cgroup.create(name, memory_bytes=1 << 30, processes=1 << 10)
+    probe = Cgroup.create(_name(_PROBE), memory_bytes=1 << 30, processes=1 << 10)
     probe.remove()
     return probe.version
+
+
+def name_for_job() -> str:
+    """A new name for the cgroup of a job that the calling process supervises."""
+    return _name("")
+
+
+def _name(kind: str) -> str:
+    return f"{PREFIX}{kind}{os.getpid()}-{_pid_namespace()}-{time.time_ns()}"
+
+
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def leftovers() -> list[str]:
@@ -70,14 +83,16 @@ def leftovers() -> list[str]:
 
 
 def remove_orphans() -> list[str]:
-    """End what is in cgroups whose supervisor is gone, and remove them; returns their names.
+    """End what is in cgroups whose maker (a job's supervisor, a probe) is gone, and remove them.
 
-    A supervisor's pid stands in the name of its job's cgroup.
+    Only those made in our own pid namespace: whether a process of another one lives cannot be told by its
+    pid. The number of a namespace is given anew only once all processes in it have ended. Returns their names.
     """
     removed = []
+    namespace = _pid_namespace()
     for name in leftovers():
-        supervisor = name.removeprefix(PREFIX).partition("-")[0]
-        if not supervisor.isdigit() or os.path.exists(f"/proc/{supervisor}"):
+        owned = _OWNED.fullmatch(name)
+        if owned is None or int(owned["space"]) != namespace or _is_alive(int(owned["pid"])):
             continue
         cgroup = Cgroup.attach(name)
         if cgroup is not None and cgroup.kill():
@@ -85,6 +100,14 @@ def remove_orphans() -> list[str]:
                 cgroup.remove()
                 removed.append(name)
     return removed
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno != errno.ESRCH
+    return True
 
 
 class Cgroup:

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent_runner.errors import ExecutorError, TemplateError
-from agent_runner.execution import scratch
+from agent_runner.execution import scratch, visible
 from agent_runner.execution.job_files import BOX, JOB, SCRATCH_LINK, SCRATCH_PREFIX
 
 HOOK = Path(__file__).resolve().parent / "hook"
@@ -60,8 +60,9 @@ _ALWAYS = {
 }
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 _ASK_PREFIXES = (
-    "import json, sys;"
-    "print(json.dumps([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]))"
+    "import json, os, sys;"
+    "print(json.dumps([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix,"
+    " os.path.dirname(os.__file__)]))"
 )
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 
@@ -139,11 +140,15 @@ def resolve_argv(command: str, out_dir: str, interpreter: Path) -> tuple[str, ..
 def interpreter_folders(interpreter: Path) -> tuple[Path, ...]:
     """The folders that an interpreter consists of: its environment's, and those it was made from.
 
+    None that is or holds the user's home, however the interpreter was installed: of such a one, its standard
+    library alone. The program itself is shown as a file (see `visible.paths`).
+
     Raises:
         ExecutorError: it does not answer.
     """
     path = _absolute(interpreter)
     prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
+    prefixes.append(os.path.dirname(os.__file__))
     if path != _absolute(Path(sys.executable)):
         try:
             answer = subprocess.run(
@@ -159,9 +164,13 @@ def interpreter_folders(interpreter: Path) -> tuple[Path, ...]:
                 f"the experiments' interpreter {path} does not answer: {error}",
                 "Set AGENT_RUNNER_PYTHON to a Python that can run your experiments.",
             ) from error
-    # /usr is shown anyway; the place of the program itself is where a virtual environment is found by.
-    folders = {path.parent.parent, path.resolve().parent.parent, *map(Path, prefixes)}
-    return tuple(sorted(folder for folder in folders if len(folder.parts) > 2))
+    folders = {Path(prefix) for prefix in prefixes}
+    environment = path.parent.parent
+    if (environment / "pyvenv.cfg").exists():  # it is found by this very path, which may have links
+        folders.add(environment)
+    # /usr is shown anyway.
+    shown = (f for f in folders if len(f.parts) > 2 and visible.may_be_shown(str(f)))
+    return tuple(sorted(shown))
 
 
 def downloaded(environment: Mapping[str, str]) -> tuple[Path, ...]:

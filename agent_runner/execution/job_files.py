@@ -41,6 +41,7 @@ class Confinement(NamedTuple):
     """How far a job is shut in, and what it may reach, as in `records.Confinement`."""
 
     level: str = "L0"
+    digest: str | None = None
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     linked: tuple[str, ...] = ()

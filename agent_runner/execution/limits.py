@@ -29,6 +29,8 @@ _FLOOR_SHARE = 50  # one part in so many of the file system, whichever is less
 _LAST_SHARE = 4  # when no more than one part in so many of the floor is left, nobody can go on
 _OWN_PART = 64 * _MIB  # a job that wrote no more than this did not fill a file system
 _OPEN_FILES = 4096
+_MOST_PROCESSES = 4096  # threads included, for a job that declares no limit of them
+_MOST_MEMORY = 0.9  # of the machine's, for a job that declares no limit of memory
 _LOGS = (job_files.STDOUT, job_files.STDERR)  # bounded by their own limit
 
 
@@ -51,6 +53,20 @@ class JobCgroup(Protocol):
     def oom_kills(self) -> int: ...
     def ran_out_of_memory(self) -> bool: ...
     def process_limit_hits(self) -> int: ...
+
+
+def within_machine(limits: Limits) -> Limits:
+    """The same, with a limit of processes and of memory where none is declared: no job takes the machine down.
+
+    4096 processes, threads included, and nine tenths of the machine's memory; none where that is not known.
+    """
+    processes, memory_mb = limits.processes, limits.memory_mb
+    machine = usage.machine_memory_bytes()
+    if memory_mb is None and machine is not None:
+        memory_mb = max(1, int(machine * _MOST_MEMORY) // _MIB)
+    if processes is None:
+        processes = _MOST_PROCESSES
+    return limits._replace(processes=processes, memory_mb=memory_mb)
 
 
 def resource_limits(limits: Limits, *, own_user: bool) -> list[tuple[int, tuple[int, int]]]:
@@ -106,7 +122,7 @@ class LimitWatch:
         self._disk_before = self._disk_last = self._disk(None)
         self._disk_looked = self.started
         self._floor = self._free_floor()
-        self._was_full = self._free() < self._floor
+        self._room = self._free() - self._floor  # that all may use before a job is ended for it
 
     # ------------------------------------------------------------ clock
 
@@ -190,6 +206,14 @@ class LimitWatch:
         """How many of its processes the kernel has killed for want of memory; 0 without a cgroup."""
         self._ask_kernel()
         return self._oom_kills
+
+    @property
+    def oom_own_limit(self) -> bool | None:
+        """Whether these kills were at its own limit; None without a cgroup, or where there was no kill."""
+        self._ask_kernel()
+        if self._cgroup is None or not self._oom_kills:
+            return None
+        return self._was_own_limit
 
     @property
     def notes(self) -> list[str]:
@@ -287,19 +311,24 @@ class LimitWatch:
     def _free_space(self) -> Verdict | None:
         """Whether the file system of the records is nearly full, and this job is to be ended for it.
 
-        Below the floor a job is ended that has written something: reason `disk`. One that has not goes on
-        until next to nothing is left (then it is `disk_full`: others filled it); and without end where too
-        little was left before it started.
+        Below the floor a job is ended that has written something. One that has not goes on until next to
+        nothing is left; and without end where too little was left before it started.
+
+        The reason is `disk` (its own doing) for a job that took more than half of the room above the floor
+        that there was when it started, and no limit of disk was declared for it. A job within its declared
+        limit took what it was promised, and one that took less is not alone to blame: `disk_full`.
         """
         free, floor = self._free(), self._floor
         wrote = self._grown().bytes
         is_writer = wrote > min(_OWN_PART, floor)
-        if free >= floor or not (is_writer or (free < floor // _LAST_SHARE and not self._was_full)):
+        nothing_left = free < floor // _LAST_SHARE and self._room >= 0
+        if free >= floor or not (is_writer or nothing_left):
             return None
         text = (
             f"{free // _MIB} MiB are free where its records are, the floor is {floor // _MIB} MiB"
         )
-        reason = "disk" if is_writer else "disk_full"
+        own_doing = is_writer and self.limits.disk_mb is None and 2 * wrote > self._room >= 0
+        reason = "disk" if own_doing else "disk_full"
         return Verdict(reason, f"{text}; it wrote {wrote // _MIB} MiB")
 
     def _free_floor(self) -> int:

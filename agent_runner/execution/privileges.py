@@ -11,8 +11,7 @@ import errno
 import os
 from functools import cache
 
-_PR_SET_DUMPABLE = 4  # linux/prctl.h
-_PR_CAPBSET_READ = 23
+_PR_CAPBSET_READ = 23  # linux/prctl.h
 _PR_CAPBSET_DROP = 24
 _PR_GET_SECUREBITS = 27
 _PR_SET_SECUREBITS = 28
@@ -76,17 +75,6 @@ def drop_capabilities() -> None:
     sets = (_CapabilitySets * 2)()
     if _libc().capset(ctypes.byref(header), ctypes.byref(sets)) != 0:
         raise _error("drop the capabilities")
-
-
-def not_dumpable() -> None:
-    """Keep other processes of the same uid out of the calling one's memory, environment and open files.
-
-    They can then neither read /proc/PID/{environ,mem,fd} nor trace it, without CAP_SYS_PTRACE. A process that
-    holds secrets calls this for itself: the mark goes with fork, but **not** with exec. Its /proc/PID belongs
-    to root from then on, so that it cannot write its own /proc/self/oom_score_adj unless it is root.
-    Raises OSError where the kernel refuses.
-    """
-    prctl("make the process undumpable", _PR_SET_DUMPABLE, 0)
 
 
 def prctl(doing: str, option: int, first: int = 0, second: int = 0) -> int:

@@ -106,9 +106,19 @@ REFUSED: Mapping[str, Numbers] = {
 
 # Refused or not by their arguments: see `_rules`.
 EXAMINED: Mapping[str, Numbers] = _calls(
+    chmod=(90, None),
     clone=(56, 220),
     clone3=(435, 435),
+    creat=(85, None),
+    fchmod=(91, 52),
+    fchmodat=(268, 53),
+    fchmodat2=(452, 452),
     ioctl=(16, 29),
+    mknod=(133, None),
+    mknodat=(259, 33),
+    open=(2, None),
+    openat=(257, 56),
+    openat2=(437, 437),
     personality=(135, 92),
     prlimit64=(302, 261),
     sendmmsg=(307, 269),
@@ -124,6 +134,15 @@ _AUDIT_ARCH = {X86_64: 0xC000003E, AARCH64: 0xC00000B7}  # linux/audit.h
 # answered to these also without the bit: ptrace, for one, at 521.
 _X32_BIT = 0x40000000
 _X32_FIRST, _X32_LAST = 512, 547
+
+# Calls that give a file its mode, and which argument that is.
+_MODES = (
+    *(("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("fchmodat2", 2)),
+    *(("creat", 1), ("mknod", 1), ("mknodat", 2)),
+)
+_OPENS = (("open", 1), ("openat", 2))  # which argument the flags are; the mode follows
+_SET_ID = 0o6000  # set-uid and set-gid
+_MAKES_FILE = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE: without these there is no mode
 
 _CLONE_NEW = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET} of linux/sched.h
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # asm-generic/ioctls.h
@@ -199,8 +218,9 @@ def program(machine: str | None = None, *, network: bool = True) -> bytes:
     """Return the filter as an array of `struct sock_filter`, as `bwrap --seccomp` and `install` take it.
 
     `machine` is a name as of `os.uname()`; without it, this machine's. Refused calls fail with EPERM;
-    clone3, whose flags a filter cannot see, with ENOSYS, on which libc turns to clone. A program of another
-    ABI is killed by SIGSYS (32-bit) or finds no system call at all (x32).
+    clone3 and openat2, whose flags a filter cannot see, with ENOSYS, on which libraries turn to clone and
+    openat. No file can be given a set-uid or set-gid bit: it would outlive the run. A program of another ABI
+    is killed by SIGSYS (32-bit) or finds no system call at all (x32).
 
     With `network` False no IPv4 or IPv6 socket can be made. This is for where no network namespace holds the
     run: Landlock knows TCP, but not UDP.
@@ -255,7 +275,9 @@ def _rules(filter_: _Program, machine: str, network: bool) -> None:
     filter_.label("clone")
     _refuse_bits(filter_, 0, _CLONE_NEW)
     filter_.label("clone3")
+    filter_.label("openat2")
     filter_.go("missing")
+    _modes(filter_, machine)
     # Both put text into a terminal as if it had been typed: a way to command the shell that started us.
     filter_.label("ioctl")
     filter_.load_low(1)
@@ -274,6 +296,24 @@ def _rules(filter_: _Program, machine: str, network: bool) -> None:
     filter_.label("socketpair")
     _allow_only(filter_, 0, (_AF_UNIX,))
     _socket(filter_, network)
+
+
+def _modes(filter_: _Program, machine: str) -> None:
+    """No set-uid or set-gid program may be made.
+
+    Other users of the host could start it, where the run has the server's user (L1, or L2 without root). Of
+    a folder the bit would be harmless, but a filter sees no difference.
+    """
+    for name, argument in _MODES:
+        if EXAMINED[name][machine] is not None:
+            filter_.label(name)
+            _refuse_bits(filter_, argument, _SET_ID)
+    for name, flags in _OPENS:
+        if EXAMINED[name][machine] is not None:
+            filter_.label(name)
+            filter_.load_low(flags)
+            filter_.jump(_HAS_BIT_OF, _MAKES_FILE, "", "allow")
+            _refuse_bits(filter_, flags + 1, _SET_ID)
 
 
 def _prlimit(filter_: _Program) -> None:

@@ -1,7 +1,8 @@
 """Level L1: a process shuts itself in, for good, before it becomes the experiment. Standard library only.
 
 Landlock decides what it may open, seccomp what it may ask of the kernel; there are no namespaces. It sees the
-names of files and processes that are none of its business, and shares /dev/shm and the user with them.
+names of files and processes that are none of its business, and shares /dev/shm and the user with them. The
+ordinary mode, the times and the owner of that user's files can still be changed: Landlock governs none of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 from agent_runner.execution import landlock, privileges, scratch, seccomp, visible
 from agent_runner.execution.job_files import Confinement, Spec
 
-_LEAST_ABI = 3  # before it, a file that may be read can be emptied by its name
+_LEAST_ABI = 6  # before it, every process of the same user can be sent signals: Linux 6.12
 
 
 def restrict(spec: Spec) -> None:

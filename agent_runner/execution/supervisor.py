@@ -16,10 +16,10 @@ import time
 from typing import Any
 
 from agent_runner.execution import bubblewrap, job_files, process_tree, scratch, usage
-from agent_runner.execution.cgroups import Cgroup
+from agent_runner.execution.cgroups import Cgroup, name_for_job
 from agent_runner.execution.child import Child, Setting
 from agent_runner.execution.job_files import Spec
-from agent_runner.execution.limits import LimitWatch, Verdict, now
+from agent_runner.execution.limits import LimitWatch, Verdict, now, within_machine
 from agent_runner.execution.streams import CappedLog, LogSize, TurnLog
 
 GRACE_S = 5.0  # between SIGTERM and SIGKILL for a job that is ended
@@ -40,11 +40,13 @@ class Supervisor:
     """Runs one experiment: `start`, then `watch` and `end`, then `exit_record`. For a main thread only."""
 
     def __init__(self, spec: Spec) -> None:
-        self.spec = spec
+        self.spec = spec._replace(limits=within_machine(spec.limits))
         self._verdict: Verdict | None = None  # why we ended it; None when it ended by itself
         self._notes: list[str] = []
         self._asked_to_stop = False
         self._running = False
+        self._blind_end: int | None = None  # of bubblewrap, where it told nothing of the program's
+        self._init_was_left = False  # by bubblewrap's outer process, for us to take leave of
         self._status: int | None = None  # of the main process, as waitpid tells it
         self._tree_is_dead = False
         self._largest_process = 0
@@ -114,7 +116,7 @@ class Supervisor:
             return Setting(user)
         limits = self.spec.limits
         memory = None if limits.memory_mb is None else limits.memory_mb * 1024 * 1024
-        name = f"agent_runner-{os.getpid()}-{time.time_ns()}"
+        name = name_for_job()
         processes = None if limits.processes is None else limits.processes + _WARDENS
         self._cgroup = Cgroup.create(name, memory_bytes=memory, processes=processes)
         self._cgroup_name = name
@@ -132,6 +134,7 @@ class Supervisor:
             "boot_id": process_tree.boot_id(),
             "subreaper": subreaper,
             "level": self.spec.confinement.level,
+            "digest": self.spec.confinement.digest,
             "cgroup": self._cgroup_name if self._cgroup else None,
             "time": _utc(),
         }
@@ -205,6 +208,7 @@ class Supervisor:
             if pid == 0:
                 return
             self._largest_process = max(self._largest_process, used.ru_maxrss * _MAXRSS_UNIT)
+            self._init_was_left |= pid in self._child.wardens - {self._child.pid}
             if pid == self._child.pid:
                 self._status = status
                 self._ended = now()
@@ -212,19 +216,16 @@ class Supervisor:
 
     def _hear_the_last(self) -> None:
         """The sandbox has ended: the experiment's own end is what it reported, if it still could."""
-        report = self._child.report
+        report, outer = self._child.report, self._status
         if report is None:
             return
         if report in self._open:
             while select.select([report], [], [], 0)[0] and self._child.read_report():
                 pass
             self._open.remove(report)
-        if self._child.status is not None:
-            self._status = self._child.status
-        else:
-            self._status = signal.SIGKILL
+        self._status = signal.SIGKILL if self._child.status is None else self._child.status
         if self._child.status is None and self._running:
-            self._notes.append("the sandbox was killed before the program had ended")
+            self._blind_end = outer
 
     # ------------------------------------------------------------ end
 
@@ -309,6 +310,9 @@ class Supervisor:
         self._turns.close()
         sizes = [self._close(log) for log in self._logs.values()]
         verdict = self._verdict or Verdict("exited")
+        if self._blind_end is not None:
+            who = "from outside" if self._sandbox_was_killed() else "from inside it"
+            self._notes.append(f"the sandbox was killed before the program had ended, {who}")
         if verdict.reason == "not_started" and self._child.report is not None:
             self._notes.append(_beginning(self._path(job_files.STDERR)))
         if self._soft_deadline_sent:
@@ -325,6 +329,9 @@ class Supervisor:
             "seconds": round(self._ended - self._watch.started, 3) if self._running else 0.0,
             "peak_memory_bytes": max(self._watch.peak_memory, self._largest_process) or None,
             "oom_kills": self._count_oom_kills(),
+            "oom_own_limit": self._watch.oom_own_limit,
+            "level": self.spec.confinement.level,
+            "sandbox_killed": self._sandbox_was_killed(),
             "stdout_bytes": sizes[0].total,
             "stderr_bytes": sizes[1].total,
             "dropped_bytes": sizes[0].dropped + sizes[1].dropped,
@@ -333,6 +340,15 @@ class Supervisor:
             "log_error": self._log_error(),
             "time": _utc(),
         }
+
+    def _sandbox_was_killed(self) -> bool:
+        """Whether its end was not seen because the sandbox was killed from outside.
+
+        The program can end `inside`, but not bubblewrap's outer process or its first one inside. Where `inside`
+        went, the outer one leaves us the first one, which it would have reaped had that been killed.
+        """
+        end = self._blind_end
+        return end is not None and (os.WIFSIGNALED(end) or not self._init_was_left)
 
     def _log_error(self) -> str | None:
         """Why a log could not be written, as the name of an errno."""

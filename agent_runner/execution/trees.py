@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_BITS = 0o7777
+_WRITE_OF_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Entry(NamedTuple):
@@ -41,15 +41,16 @@ def remove(folder: str) -> None:
 
 
 def own(path: str) -> None:
-    """Give a tree to ourselves, with its owner's right to read it and without set-uid bits."""
+    """Give a tree to ourselves: its owner may read it, nobody else write to it, and no set-uid bit is left."""
     with contextlib.suppress(OSError):
         if _visit_top(path, _own).is_folder:
             _visit_below(path, _own)
 
 
 def let_others_write(folder: str) -> None:
-    """Let any user write in the folders of a tree, but for those that not even their owner may write to.
+    """Let any user write to the folders and files of a tree, but for what not even its owner may write to.
 
+    Files with a second name are left as they are: that name may be anywhere. `own` takes it back.
     Raises OSError: it cannot be read.
     """
     _visit_top(folder, _let_others_write)
@@ -77,14 +78,21 @@ def _remove(entry: Entry) -> None:
 def _own(entry: Entry) -> None:
     if os.geteuid() == 0:
         os.chown(entry.name, os.geteuid(), os.getegid(), dir_fd=entry.folder, follow_symlinks=False)
-    if stat.S_ISREG(entry.status.st_mode):
-        _set_mode(entry, stat.S_IMODE(entry.status.st_mode) & 0o777 | stat.S_IRUSR)
-    _open_to_owner(entry)
+    mode = stat.S_IMODE(entry.status.st_mode) & ~_WRITE_OF_OTHERS
+    if entry.is_folder:
+        _set_mode(entry, mode | stat.S_IRWXU)
+    elif stat.S_ISREG(entry.status.st_mode):
+        _set_mode(entry, mode & 0o777 | stat.S_IRUSR)
 
 
 def _let_others_write(entry: Entry) -> None:
-    if entry.is_folder and entry.status.st_mode & stat.S_IWUSR:
+    mode = entry.status.st_mode
+    if not mode & stat.S_IWUSR:
+        return
+    if entry.is_folder:
         _set_mode(entry, 0o777)
+    elif stat.S_ISREG(mode) and entry.status.st_nlink == 1:
+        _set_mode(entry, stat.S_IMODE(mode) & 0o777 | 0o666)
 
 
 def _let_others_read(entry: Entry) -> None:
@@ -94,9 +102,20 @@ def _let_others_read(entry: Entry) -> None:
 
 
 def _set_mode(entry: Entry, mode: int) -> None:
-    """For folders and regular files alone: of a link it would be the target's."""
-    if mode != stat.S_IMODE(entry.status.st_mode):
-        os.chmod(entry.name, mode, dir_fd=entry.folder)
+    """Of exactly what was looked at: by a descriptor, since a name could be another's, or a link, by now.
+
+    Raises OSError: it is no longer there.
+    """
+    if mode == stat.S_IMODE(entry.status.st_mode):
+        return
+    # O_PATH opens also what nobody may read, and starts nothing; fchmod does not take it.
+    found = os.open(entry.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.folder)
+    try:
+        if _identity(found) != (entry.status.st_dev, entry.status.st_ino):
+            raise OSError(f"{entry.name} was replaced while it was looked at")
+        os.chmod(f"/proc/self/fd/{found}", mode)
+    finally:
+        os.close(found)
 
 
 def _visit_top(path: str, visitor: Visitor) -> Entry:

@@ -114,6 +114,14 @@ def file_system(path: str) -> FileSystem | None:
     return FileSystem(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
 
 
+def machine_memory_bytes() -> int | None:
+    """The machine's memory; None where that cannot be told."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
 def oom_kill_counter() -> Callable[[], int]:
     """A way to read the kernel's count of out-of-memory kills: our cgroup's, or else the machine's.
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-Circumstance = Literal["", "model load", "neighbour", "environment", "outside", "before start"]
+Circumstance = Literal[
+    "", "model load", "elsewhere", "neighbour", "environment", "outside", "before start"
+]
 """What makes a kind of failure another's doing than the experiment's; empty: nothing does.
 
 - `model load`: memory ran out while a language model was loaded
+- `elsewhere`: the machine ran out of host memory, and not by this run, which was within its own limit
 - `neighbour`: other processes held the GPU memory that was missing
 - `environment`: the import failed inside an installed library, not in the program
 - `outside`: a signal that comes from outside a process, its sender unknown
@@ -84,6 +87,10 @@ _CHARGES: dict[str, tuple[bool, str]] = {
 _BY_CIRCUMSTANCE: dict[tuple[str, Circumstance], tuple[bool, str]] = {
     ("host_out_of_memory", "model load"): (False, _MODEL_SIZE),
     ("cuda_out_of_memory", "model load"): (False, _MODEL_SIZE),
+    ("host_out_of_memory", "elsewhere"): (
+        False,
+        "the machine ran out of memory; the program was within its limit and used little of it",
+    ),
     ("cuda_out_of_memory", "neighbour"): (
         False,
         "other processes held the GPU memory that was missing",

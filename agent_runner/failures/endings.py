@@ -6,15 +6,15 @@ import re
 from dataclasses import replace
 
 from agent_runner.failures.draft import Draft, where
-from agent_runner.failures.evidence import MODEL_LOAD, Evidence
+from agent_runner.failures.evidence import Evidence
 from agent_runner.failures.last_words import caught_before_the_end, machine_words
+from agent_runner.failures.memory import LIKELY, likely_memory, out_of_memory, stopped_for_memory
 from agent_runner.failures.raised import HEADER
 from agent_runner.failures.status import (
     gib,
     in_phase,
     is_waiting,
     last_signs,
-    memory_allowed,
     stack_place,
     stacks,
     status,
@@ -38,17 +38,6 @@ _WITHOUT_WORKERS = "Without workers (`num_workers=0`) the crash names its line."
 _FATAL = re.compile(
     r"^(?:Fatal Python error: |ERROR: Unexpected )((?i:segmentation fault|bus error))\b",
     re.MULTILINE,
-)
-_NEAR_LIMIT, _FAR_FROM_LIMIT = 0.9, 0.4
-_BY_KERNEL = "killed by the kernel, which ran out of memory,"
-_LIKELY = "killed (SIGKILL), most likely by the kernel for memory,"
-_MEMORY_REMEDY_LOAD = (
-    "Nothing in the edit caused this, so do not change the method. Use a smaller model or a machine "
-    "with more memory; the template's fallback models are made for this case."
-)
-_MEMORY_REMEDY = (
-    "Use less host memory{at}: smaller batches, no list that keeps every step's tensors, activations "
-    "in half precision, fewer data-loader workers."
 )
 _TOO_SLOW = (
     "If the line named waits for something or loops without an end, mend that. Otherwise make the run "
@@ -123,10 +112,8 @@ def stopped_by_limit(evidence: Evidence, end: JobExit) -> Draft | None:
         return _too_much(evidence, end)
     if end.reason == "disk_full":
         return _disk_filled_by_others(evidence, end)
-    by_kernel = end.reason == "exited" and evidence.ended_by == "SIGKILL" and end.oom_kills > 0
-    if end.reason == "memory" or by_kernel:
-        stopped = "stopped at its memory limit" if end.reason == "memory" else _BY_KERNEL
-        return _out_of_memory(evidence, stopped)
+    if cause := stopped_for_memory(evidence, end):
+        return out_of_memory(evidence, cause)
     return None
 
 
@@ -152,8 +139,8 @@ def _disk_filled_by_others(evidence: Evidence, end: JobExit) -> Draft:
     found = f": {end.message}" if end.message else ""
     return Draft(
         "disk_full",
-        f"The run was stopped{in_phase(evidence)} because the disk was nearly full, and not by its doing"
-        f"{found}.",
+        f"The run was stopped{in_phase(evidence)} because the disk was nearly full. It had not written more "
+        f"than it may{found}.",
         _DISK_FULL,
         location=stack_place(evidence),
         evidence=last_signs(evidence),
@@ -199,9 +186,9 @@ def by_signal(evidence: Evidence, end: JobExit) -> Draft | None:
     name = evidence.ended_by
     if name is None:
         return None
-    known_by = _likely_memory(evidence, end) if name == "SIGKILL" else None
+    known_by = likely_memory(evidence, end) if name == "SIGKILL" else None
     if known_by is not None:
-        return _out_of_memory(evidence, _LIKELY, known_by)
+        return out_of_memory(evidence, LIKELY, known_by)
     printed = machine_words(evidence) if name == "SIGABRT" else None
     if printed is not None:
         return printed
@@ -215,6 +202,8 @@ def by_signal(evidence: Evidence, end: JobExit) -> Draft | None:
     if name in _FROM_OUTSIDE:
         if end.signal is None and (end.returncode or 0) > 0 and end.reason == "exited":
             return _passed_on(name, end, location, lines)
+        if evidence.is_out_of_reach:
+            return _by_itself(name, end, location, lines)
         return Draft(
             "killed_by_signal",
             f"The run was killed by {name}{in_phase(evidence)}; the runner did not send it, and who "
@@ -256,6 +245,20 @@ def _passed_on(name: str, end: JobExit, location: Location | None, lines: tuple[
         "counted.",
         "Look at what the program exits with, and at the commands it starts: end with an exception that says "
         "what is wrong, or mend the command.",
+        location=location,
+        evidence=lines,
+    )
+
+
+def _by_itself(name: str, end: JobExit, location: Location | None, lines: tuple[str, ...]) -> Draft:
+    """The signal came from inside the sandbox: from the program, or from a process that it started."""
+    counted = "" if end.oom_kills else ", and no out-of-memory kill was counted"
+    return Draft(
+        "killed_by_signal",
+        f"The program ended itself by {name}: at {end.level} nothing outside can reach it but this machine's "
+        f"root and the runner's own user. The runner did not send the signal{counted}.",
+        "Look for what sends the signal (`os.kill`, `os.killpg`, `signal.raise_signal`, a command that is "
+        "started), take it out, and end with an exception that says what is wrong.",
         location=location,
         evidence=lines,
     )
@@ -325,42 +328,6 @@ def lost(evidence: Evidence) -> Draft:
         f"Nobody saw the run end{in_phase(evidence)}: the machine or the process that watched it "
         "went away.",
         "Nothing in the edit caused this. Send the same proposal again.",
-        evidence=last_signs(evidence),
-    )
-
-
-def _likely_memory(evidence: Evidence, end: JobExit) -> str | None:
-    """Return why an uncounted SIGKILL was most likely for memory; None when nothing points to it."""
-    allowed, peak = memory_allowed(evidence), end.peak_memory_bytes
-    if allowed and peak and peak >= _NEAR_LIMIT * allowed:
-        return " No kill was counted, but it had used nearly all it could."
-    if allowed and peak and peak < _FAR_FROM_LIMIT * allowed:
-        return None
-    on_gpu = (evidence.used_device or "cpu").startswith("cuda")
-    if evidence.reached_phase == MODEL_LOAD and not on_gpu:
-        return " No kill was counted, but so ends a model that does not fit into host memory."
-    return None
-
-
-def _out_of_memory(evidence: Evidence, cause: str, known_by: str = "") -> Draft:
-    end, allowed = evidence.exit, memory_allowed(evidence)
-    loading = evidence.reached_phase == MODEL_LOAD
-    needed = ""
-    if end is not None and end.peak_memory_bytes:
-        needed = f" It had reached {gib(end.peak_memory_bytes)}"
-        needed += f" of the {gib(allowed)} it could use." if allowed else "."
-    elif allowed:
-        needed = f" It could use {gib(allowed)}."
-    model = f" The model was {evidence.model.granted}." if evidence.model and loading else ""
-    device = f" on {evidence.used_device}" if evidence.used_device else ""
-    location = stack_place(evidence)
-    remedy = _MEMORY_REMEDY.format(at=f" at {where(location)}" if location else "")
-    return Draft(
-        "host_out_of_memory",
-        f"The run was {cause}{in_phase(evidence)}{device}.{needed}{model}{known_by}",
-        _MEMORY_REMEDY_LOAD if loading else remedy,
-        "model load" if loading else "",
-        location=location,
         evidence=last_signs(evidence),
     )
 

@@ -68,6 +68,28 @@ class Evidence:
         return printed[-1].lower() if printed else None
 
     @cached_property
+    def is_out_of_reach(self) -> bool:
+        """Say whether a signal that ended the program was its own, or of a process that it started.
+
+        At L2 and L3 nothing outside can send it one but the machine's root and the server's own user. Where its
+        sandbox was killed from outside, its end is not the program's.
+        """
+        end = self.exit
+        return end is not None and end.level in ("L2", "L3") and not end.sandbox_killed
+
+    @cached_property
+    def short_elsewhere(self) -> bool:
+        """Say whether the kernel killed for want of memory that others used.
+
+        That is: the kernel says that the job was below its own limit, and its peak is at most half of the
+        memory that the machine had for it. Without a cgroup the first is not known, and the answer is False.
+        """
+        end, machine = self.exit, self.available_memory_bytes
+        if end is None or not end.oom_kills or end.oom_own_limit is not False:
+            return False
+        return not machine or (end.peak_memory_bytes or 0) <= machine / 2
+
+    @cached_property
     def ended_by(self) -> str | None:
         """The name of the signal that ended the job (`SIGKILL`), or None."""
         if self.exit is None:

@@ -11,6 +11,7 @@ from agent_runner.failures.charging import Circumstance
 from agent_runner.failures.draft import Draft, where
 from agent_runner.failures.evidence import LOADERS, MODEL_LOAD, Evidence
 from agent_runner.failures.location import Places, deepest, locate, origin, to_location
+from agent_runner.failures.memory import MEMORY_REMEDY_ELSEWHERE
 from agent_runner.failures.own_raise import judged_as_own
 from agent_runner.failures.printed_before import side_note, with_logged
 from agent_runner.failures.raised import HEADER, Chain, Frame, Raised
@@ -40,6 +41,7 @@ _NOT_ITS_DOING: dict[tuple[str, Circumstance], str] = {
     "operator has to look at what runs on the GPU.",
     ("cuda_out_of_memory", "model load"): _TOO_LARGE,
     ("host_out_of_memory", "model load"): _TOO_LARGE,
+    ("host_out_of_memory", "elsewhere"): MEMORY_REMEDY_ELSEWHERE,
 }
 _GENERATED = (
     "The text that {where} hands to Python (`exec`, `eval`, `compile`, `ast.literal_eval`) is no valid "
@@ -80,7 +82,7 @@ def explain_chain(chain: Chain, evidence: Evidence) -> Draft:
     reported = evidence.reached_phase if evidence.phase else None
     loading = reported == MODEL_LOAD or _in_loader(chain)
     kind = _kind(verdict, evidence)
-    circumstance = _circumstance(kind, raised, loading, places)
+    circumstance = _circumstance(kind, verdict, loading, places, evidence)
     code = location.code if location else None
     return Draft(
         kind=kind,
@@ -154,15 +156,21 @@ def _kind(verdict: Verdict, evidence: Evidence) -> str:
     return verdict.kind
 
 
-def _circumstance(kind: str, raised: Raised, loading: bool, places: Places) -> Circumstance:
+def _circumstance(
+    kind: str, verdict: Verdict, loading: bool, places: Places, evidence: Evidence
+) -> Circumstance:
+    raised = verdict.raised
     if kind == "cuda_out_of_memory" and held_by_others(raised.message):
         return "neighbour"
+    was_killed = kind == "host_out_of_memory" and verdict.kind == "killed_by_signal"
+    if was_killed and evidence.short_elsewhere:
+        return "elsewhere"
     if kind in ("cuda_out_of_memory", "host_out_of_memory") and loading:
         return "model load"
     imports = kind in ("import_error", "dependency_missing")
     if imports and _broken_library(kind, raised, places):
         return "environment"
-    if kind == "killed_by_signal" and raised.is_interrupt:
+    if kind == "killed_by_signal" and raised.is_interrupt and not evidence.is_out_of_reach:
         return "outside"
     return ""
 

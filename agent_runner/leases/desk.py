@@ -98,11 +98,19 @@ class LeaseDesk:
         self._patience_s = patience_s
 
     def acquire(
-        self, holder: str, gpus: float, *, cancelled: Callable[[], bool], progress: Progress
+        self,
+        holder: str,
+        gpus: float,
+        *,
+        label: str = "",
+        cancelled: Callable[[], bool],
+        progress: Progress,
     ) -> Lease:
         """Wait for a turn and take the slots of one run.
 
-        holder: the idea's id. gpus: 0, a fraction of one, or a number of whole ones, which come all at once.
+        holder: the idea's id: turns are taken by idea. label: what people call the job, `run_3`; they are
+            shown both, `x run_3`.
+        gpus: 0, a fraction of one, or a number of whole ones, which come all at once.
             On a machine without GPUs it is a CPU slot in any case.
         progress: is told `("queue", text)` when the wait begins and when something changes.
 
@@ -114,9 +122,10 @@ class LeaseDesk:
         demand = Demand.of(gpus)
         eligible = self._eligible(demand)
         if cancelled():
-            raise Cancelled(f"{holder} does not want a slot any more")
+            raise Cancelled(f"{f'{holder} {label}'.rstrip()} does not want a slot any more")
         self._require(demand, eligible)
-        request = Request(0, holder, demand, tuple(g.uuid for g in eligible), self._cpu_slots)
+        uuids = tuple(gpu.uuid for gpu in eligible)
+        request = Request(0, holder, demand, uuids, self._cpu_slots, label)
         try:
             hold = self._board.enter(request)
             try:

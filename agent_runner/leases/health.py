@@ -50,16 +50,6 @@ class GpuState:
         return not self.free and self.used_bytes is None
 
 
-def used_memory(gpu: Gpu, *, nvml: Nvml | None = None) -> int | None:
-    """Bytes in use on the GPU by all processes and the driver; None where that cannot be read."""
-    return look(gpu, nvml=nvml).used_bytes
-
-
-def holders(gpu: Gpu, *, nvml: Nvml | None = None) -> list[Holder]:
-    """Processes with a compute context on the GPU; empty where they may not be listed."""
-    return list(look(gpu, nvml=nvml).holders)
-
-
 def look(
     gpu: Gpu,
     base_bytes: int | None = None,

@@ -46,6 +46,7 @@ class Demand:
 class Request:
     """One wait in the queue.
 
+    holder: the idea whose turn it is. label: what people call the job that it is for, `run_3`.
     eligible: UUIDs of the GPUs it can use, in the order of preference. Empty: it waits for a CPU slot.
     cpu_slots: how many CPU slots its server allows in all.
     """
@@ -55,6 +56,7 @@ class Request:
     demand: Demand
     eligible: tuple[str, ...] = ()
     cpu_slots: int = 1
+    label: str = ""
 
     @property
     def on_cpu(self) -> bool:

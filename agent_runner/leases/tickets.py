@@ -44,11 +44,12 @@ class Ticket:
 
     @property
     def who(self) -> str:
-        """The idea and, once it is known, its run: `x run_3`."""
-        if self.job is None:
-            return self.request.holder
-        name = os.path.basename(self.job)
-        return f"{self.request.holder} {f'run_{name}' if name.isdigit() else name}"
+        """The idea and its job, `x run_3`: by the label, or else, once it is bound, by the record folder."""
+        label = self.request.label
+        if not label and self.job is not None:
+            name = os.path.basename(self.job)
+            label = f"run_{name}" if name.isdigit() else name
+        return f"{self.request.holder} {label}".rstrip()
 
     def job_lives(self) -> bool:
         """Whether the shim of its job lives."""
@@ -106,6 +107,7 @@ def write_request(folder: Path, request: Request) -> Hold:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         line = {
             "holder": request.holder,
+            "label": request.label,
             "gpus": request.demand.gpus,
             "share": request.demand.share,
             "eligible": request.eligible,
@@ -181,6 +183,7 @@ def _parse(number: int, data: bytes) -> Ticket | None:
                 demand=Demand(values["gpus"], values["share"]),
                 eligible=tuple(values["eligible"]),
                 cpu_slots=values["cpu_slots"],
+                label=values.get("label", ""),
             ),
             pid=values["pid"],
             since=values["since"],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_runner.errors import UsageError
+from agent_runner.execution import job_files
 from agent_runner.ledger import Ledger
 from agent_runner.ledger.export import idea_of, verify
 from agent_runner.paths import Home
@@ -65,7 +66,7 @@ def check(books: Books, *, quarantine: bool = False) -> Audit:
 
     Args:
         quarantine: move records of runs that the ledger does not know to `quarantine/` in the home.
-            They are not deleted, and counted nowhere.
+            They are not deleted, and counted nowhere. A run that goes on stays where it is.
 
     Raises:
         LedgerError, GitError: one of the two cannot be read at all.
@@ -141,6 +142,10 @@ def _quarantine(home: Home, found: list[Discrepancy]) -> tuple[list[Discrepancy]
             left.append(finding)
             continue
         source = home.idea(finding.idea).folder / "runs" / name
+        if source.is_dir() and job_files.is_locked(str(source / job_files.LOCK)):
+            message = f"{finding.message}; its job goes on, so it was not moved away"
+            left.append(finding.model_copy(update={"message": message}))
+            continue
         target = home.quarantine / finding.idea / f"run_{name}.{time.time_ns()}"
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)

@@ -138,9 +138,12 @@ class _Collection:
 
     def worktrees(self) -> None:
         """Worktrees of baselines that no idea has any more, and entries of folders that are gone."""
+        # In this order: an idea has its folder before its worktree, so that of a worktree listed here
+        # the idea is known, also where it is created just now.
+        names = self._workspace.repository.worktrees()
         known = {folder.name for folder in _folders(self._home.ideas)}
         wanted = self._fingerprints()
-        for name in self._workspace.repository.worktrees():
+        for name in names:
             folder = self._home.worktrees / name
             fingerprint = name.removeprefix(_PREFIX)
             if name in known:

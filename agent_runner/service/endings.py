@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from agent_runner.errors import ExecutorError
 from agent_runner.failures import printable
 from agent_runner.paths import write_json
 from agent_runner.records import (
@@ -145,6 +146,22 @@ def cancelled(stage: Stage, *, applied: bool) -> Ending:
     what = "Your edit was applied, but no" if applied else "Nothing was changed, and no"
     message = f"{what} run was started: this proposal was cancelled by the people who run this."
     return refused(stage, "cancelled", message, "cancelled before a run was started")
+
+
+def not_started(error: ExecutorError, reason: str) -> Ending:
+    """The machine could not start the run: it was given back, and so was the edit."""
+    message = (
+        f"No run was started: {error.message}. Your edit was taken back, so that the same proposal can be sent "
+        f"again once that is mended. {error.remedy}"
+    )
+    return refused(Stage.EXECUTE, "not_started", message, reason)
+
+
+def answer_lost(stage: Stage, reason: str, *, charged: bool) -> Ending:
+    """It had been decided upon, and the runner was stopped before the answer was written."""
+    message = f"The runner was stopped when it had ended this proposal ({reason}); its full answer is lost."
+    ending = refused(stage, "answer_lost", message, reason)
+    return replace(ending, charged=charged)
 
 
 def refused(stage: Stage, kind: str, message: str, reason: str) -> Ending:

@@ -20,7 +20,6 @@ from agent_runner.paths import AttemptPaths, Home, IdeaPaths, JobPaths, read_jso
 from agent_runner.records import Idea, Observation, RunResult
 from agent_runner.results import flat_metrics, read_results
 from agent_runner.service.attempt_records import AttemptRecord, read_attempt_record
-from agent_runner.service.runs import stored_result
 from agent_runner.worktrees import GitFault, Repository, run_ref
 from agent_runner.worktrees.store import Store, branch
 
@@ -179,7 +178,7 @@ class _Reader:
         )
 
     def run(self, home: Home, paths: JobPaths, out_dir: Path) -> RunEvidence:
-        result = self.read(paths.result, lambda: stored_result(paths))
+        result = self.read(paths.result, lambda: _result(paths))
         digest = str(result.environment.get("results_sha256")) if result else ""
         blob = home.blob(digest) if _SHA256.fullmatch(digest) else None
         return RunEvidence(
@@ -200,6 +199,11 @@ def _idea(paths: IdeaPaths) -> Idea | None:
 def _observation(paths: AttemptPaths) -> Observation | None:
     stored = read_json(paths.observation)
     return Observation.model_validate(stored) if stored is not None else None
+
+
+def _result(paths: JobPaths) -> RunResult | None:
+    stored = read_json(paths.result)
+    return RunResult.model_validate(stored) if stored is not None else None
 
 
 def _kept_metrics(paths: JobPaths) -> dict[str, float] | None:

@@ -33,7 +33,7 @@ class JobRequest:
 
     label: what people who watch call it.
     out_dir: filled into the command; relative to the worktree, or absolute.
-    level: of isolation.
+    level, digest: of isolation, and of the rules it stands for.
     gpus: how many it may use, or which part of one.
     writes: folders that this command may change beside its own.
     cancelled: asked now and then; once it says yes, the job is cancelled.
@@ -47,6 +47,7 @@ class JobRequest:
     records: JobPaths
     limits: Limits
     level: str
+    digest: str | None = None
     gpus: float = 0
     network: bool = False
     writes: tuple[Path, ...] = ()
@@ -75,8 +76,9 @@ class JobRunner:
         """Wait for a slot, start the job, and see to its end."""
         try:
             lease = self._desk.acquire(
-                f"{request.idea} {request.label}",
+                request.idea,
                 request.gpus,
+                label=request.label,
                 cancelled=request.cancelled,
                 progress=progress,
             )
@@ -118,6 +120,7 @@ class JobRunner:
             limits=request.limits,
             confinement=Confinement(
                 level=request.level,
+                digest=request.digest,
                 read=tuple(str(path.absolute()) for path in (*read, cache)),
                 write=tuple(str(path.absolute()) for path in request.writes),
                 linked=linked,

@@ -7,44 +7,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
 
 from agent_runner import models
 from agent_runner.edits import apply_to_directory
+from agent_runner.errors import ExecutorError
 from agent_runner.failures import KINDS, charges
 from agent_runner.ledger import UNCHARGED_PER_RUN, RunRow
 from agent_runner.paths import read_json, read_text, write_atomic
 from agent_runner.records import (
-    Failure,
     Idea,
     Limits,
     ModelUse,
     Observation,
+    Outcome,
     Problem,
     RunResult,
     Stage,
-    Step,
 )
-from agent_runner.results import check_results, is_degenerate, read_results
+from agent_runner.results import is_degenerate
 from agent_runner.service import telling
 from agent_runner.service.baselines import ensure_baseline
+from agent_runner.service.checks import run_check
 from agent_runner.service.endings import (
     Ending,
     cancelled,
     conclude,
+    not_started,
     out_of_budget,
-    problem_of,
     refused,
     refused_for,
     run_ending,
 )
-from agent_runner.service.evidence import explain, read_events
-from agent_runner.service.jobs import JobRequest, Progress
+from agent_runner.service.jobs import Progress
 from agent_runner.service.runs import (
     RunSpec,
     execute,
-    grant_environment,
     stored_result,
 )
 from agent_runner.service.workspace import Workspace
@@ -88,18 +86,19 @@ class Proposal:
             self._smoke,
         )
         for step in steps:
-            ending = self._is_cancelled() or step()
+            ending = self.cancelled() or step()
             if ending is not None:
                 return conclude(self, ending)
-        return conclude(self, self._is_cancelled() or self._run())
+        return conclude(self, self.cancelled() or self._run())
 
-    def _is_cancelled(self) -> Ending | None:
+    def cancelled(self) -> Ending | None:
+        """Its ending, if somebody has asked for it before a run was started."""
         if not self.workspace.is_cancelled(self.idea, self.attempt):
             return None
         return cancelled(Stage.VALIDATE if self.commit else Stage.APPLY, applied=bool(self.commit))
 
     @cached_property
-    def _grants(self) -> dict[str, ModelUse]:
+    def grants(self) -> dict[str, ModelUse]:
         """Decided once: the checks before a run and the run itself get the same models."""
         return self.workspace.model_grants(self.idea)
 
@@ -175,13 +174,14 @@ class Proposal:
     def _is_new(self) -> Ending | None:
         """Code that this idea has run, or that was found faulty, is answered from the record."""
         if self.tree == self.idea.base_tree:
-            return self._already_run(self._baseline())
+            baseline = self._baseline()
+            return self.cancelled() or self._already_run(baseline)
         refunded: list[RunResult] = []
         for row in self.workspace.ledger.runs(self.idea.id):
             result = stored_result(self._paths.run(row.number)) if row.tree == self.tree else None
             if result is not None and _stands(row):
                 return self._already_run(result)
-            if result is not None and row.state == "refunded":
+            if row.state == "refunded" and result and result.outcome is not Outcome.NOT_STARTED:
                 refunded.append(result)
         if len(refunded) >= _REFUNDED_RUNS:
             return self._keeps_failing(refunded)
@@ -266,7 +266,7 @@ class Proposal:
 
     def _has_model(self) -> Ending | None:
         template = self.idea.template
-        if not template.models or self._grants:
+        if not template.models or self.grants:
             return None
         machine = models.Machine.here(network=template.resources.network)
         reasons = models.obstacles(template.models, self._paths.worktree, machine)
@@ -294,84 +294,42 @@ class Proposal:
 
     def _preflight(self) -> Ending | None:
         step = self.idea.template.preflight
-        return self._check("preflight", "the preflight check", step, Limits()) if step else None
+        return run_check(self, "preflight", "the preflight check", step, Limits()) if step else None
 
     def _smoke(self) -> Ending | None:
         step = self.idea.template.smoke
         if step is None:
             return None
-        return self._check("smoke", "a smoke run on tiny settings", step, self.idea.template.limits)
-
-    def _check(self, name: str, words: str, step: Step, limits: Limits) -> Ending | None:
-        """Run a check of the template's; its failure is diagnosed like any other and costs nothing."""
-        records = self._records.step(name)
-        out_dir = records.out.absolute()
-        self.progress(name, step.command.replace("{out_dir}", "out"))
-        request = JobRequest(
-            idea=self.idea.id,
-            label=name,
-            command=step.command,
-            out_dir=str(out_dir),
-            worktree=self._paths.worktree,
-            records=records,
-            limits=limits.model_copy(update={"time_s": step.time_s}),
-            level=self.workspace.level(self.idea.template, self.idea.sandbox),
-            gpus=self.idea.template.resources.gpus,
-            network=self.idea.template.resources.network,
-            writes=(out_dir.parent,),
-            environment={**step.env, **grant_environment(self._grants)},
-            cancelled=partial(self.workspace.is_cancelled, self.idea, self.attempt),
-        )
-        ended = self.workspace.jobs.run(request, self.progress)
-        if (ending := self._is_cancelled()) is not None:
-            return ending
-        self.warnings += read_events(records).warnings
-        results = read_results(out_dir, not_before_ns=None) if "{out_dir}" in step.command else None
-        failure = explain(
-            ended,
-            records,
-            worktree=self._paths.worktree,
-            editable=self._editable,
-            limits=request.limits,
-            results_problem=results.problem if results else None,
-        )
-        if failure is None and results is not None and results.info is not None:
-            self._doubt(words, results.info)
-        if failure is None:
-            return None
-        return self._faulty(words, failure)
-
-    def _doubt(self, step: str, info: dict[str, Any]) -> None:
-        """Results so small prove nothing, but what would spoil a run's is worth a word before it."""
-        for finding in check_results(info, None):
-            if finding.severity == "fail":
-                message = f"{step} gave suspicious results: {finding.message}"
-                self.warnings.append(
-                    Problem(kind=finding.code, message=message, severity="warning")
-                )
-
-    def _faulty(self, step: str, failure: Failure) -> Ending:
-        reason = f"{step} found the fault before the run"
-        doubts = tuple(self.warnings)
-        failure = failure.model_copy(update={"charged": False, "charged_reason": reason})
-        return Ending(
-            Stage.VALIDATE,
-            reason,
-            lambda budget: telling.check_failure(step, failure, doubts, self.commit, budget),
-            (problem_of(failure),),
-        )
+        limits = self.idea.template.limits
+        return run_check(self, "smoke", "a smoke run on tiny settings", step, limits)
 
     # ------------------------------------------------------------ admit and execute
 
     def _run(self) -> Ending:
+        if (why := self.workspace.why_not_shut_in(self.idea)) is not None:
+            self.warnings.append(Problem(kind="no_sandbox", message=why, severity="warning"))
         assert self.tree is not None  # set by _apply, which every way here has passed
         index = self.workspace.ledger.reserve_run(
             self.idea.id, attempt=self.attempt, tree=self.tree, commit=self.commit
         )
         if index is None:
             return out_of_budget(applied=True)
+        return self.launch(index)
+
+    def launch(self, index: int) -> Ending:
+        """Start the run that was reserved, and see to its end. One that cannot be started is given back."""
         self._repository.set_run_ref(self.idea.id, index, self.commit)
-        return run_ending(self, execute(self.workspace, self.run_spec(index), self.progress))
+        try:
+            run = execute(self.workspace, self.run_spec(index), self.progress)
+        except ExecutorError as error:
+            reason = f"run_{index} could not be started"
+            self.workspace.ledger.settle_run(
+                self.idea.id, index, charged=False, outcome=Outcome.NOT_STARTED, reason=reason
+            )
+            # So that the same reply can be sent again: applied twice it would be refused.
+            self._repository.undo_attempt(self.idea.id, self.attempt)
+            return not_started(error, reason)
+        return run_ending(self, run)
 
     def run_spec(self, index: int) -> RunSpec:
         assert self.tree is not None
@@ -383,7 +341,7 @@ class Proposal:
             tree=self.tree,
             worktree=self._paths.worktree,
             records=self._paths.run(index),
-            grants=self._grants,
+            grants=self.grants,
             attempt=self.attempt,
             baseline=stored_result(baseline),
             baseline_info=read_json(baseline.final_info),

@@ -24,6 +24,7 @@ from agent_runner.ledger import (
     RunRow,
 )
 from agent_runner.ledger.replacing import put_in_place
+from agent_runner.paths import Home
 from agent_runner.records import Idea, Record, RunResult, Stage
 from agent_runner.service.bookkeeping import Books, idea_folders
 from agent_runner.service.discrepancies import Discrepancy, compare, discrepancy
@@ -67,6 +68,7 @@ def reindex(books: Books, out: Path | None = None) -> Reindexed:
                     f"idea {idea!r} is being worked on; its records are not complete",
                     "Wait for the end of its run (or stop the server), then repeat.",
                 )
+        recorded = _recorded(home, folders)
         before = _present(books.ledger)
         accounts, findings = _rebuild_all(books, folders, before)
         new = out or home.ledger.with_name(f".{home.ledger.name}.{os.getpid()}.new")
@@ -76,7 +78,7 @@ def reindex(books: Books, out: Path | None = None) -> Reindexed:
                 new.unlink(missing_ok=True)  # of a process that was killed, and had our number
             _write(new, accounts)
             if out is None:
-                kept = _install(books, new, accounts)
+                kept = _install(books, new, recorded)
         finally:
             if out is None:
                 new.unlink(missing_ok=True)
@@ -99,6 +101,7 @@ def _rebuild_all(
         listing = list_records(books.home.idea(name))
         evidence = read_evidence(books.home, books.repository, name, listing)
         if evidence.idea is None:
+            findings += _unreadable(evidence)
             continue
         account = rebuild(evidence, evidence.idea, before.get(name))
         accounts.append(account)
@@ -107,6 +110,21 @@ def _rebuild_all(
     for name, old in before.items():
         findings += _dropped(old, rebuilt.get(name, Account(old.idea)))
     return accounts, findings
+
+
+def _unreadable(evidence: IdeaEvidence) -> list[Discrepancy]:
+    """Records that cannot be read, of an idea that cannot be entered for want of its idea.json."""
+    return [
+        discrepancy(
+            "record_unreadable", evidence.id, path, f"{reason}; its idea is not in the new ledger"
+        )
+        for path, reason in evidence.unreadable
+    ]
+
+
+def _recorded(home: Home, folders: list[str]) -> set[str]:
+    """The ideas that have an idea.json, whether or not it can be read."""
+    return {name for name in folders if home.idea(name).record.exists()}
 
 
 def _dropped(old: Account, new: Account) -> list[Discrepancy]:
@@ -138,15 +156,14 @@ def _write(new: Path, accounts: list[Account]) -> None:
         new.with_name(f"{new.name}.lock").unlink(missing_ok=True)
 
 
-def _install(books: Books, new: Path, accounts: list[Account]) -> Path | None:
+def _install(books: Books, new: Path, examined: set[str]) -> Path | None:
+    """Replace the ledger, unless an idea has come that is not among those examined."""
     home = books.home
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     kept = home.ledger.with_name(f"{home.ledger.name}.before-{stamp}")
-    rebuilt = {account.idea.id for account in accounts}
 
     def still_true() -> None:
-        added = [name for name in idea_folders(home) if home.idea(name).record.exists()]
-        if not set(added) <= rebuilt:
+        if not _recorded(home, idea_folders(home)) <= examined:
             raise UsageError(
                 "an idea was created meanwhile", "Repeat the command; nothing was replaced."
             )

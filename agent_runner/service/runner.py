@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent_runner.errors import UnknownRun, UsageError
+from agent_runner.errors import AgentRunnerError, UnknownRun, UsageError
 from agent_runner.failures import printable
 from agent_runner.history import render
-from agent_runner.paths import file_lock, is_held, read_text, write_json
+from agent_runner.paths import file_lock, is_held, read_text, try_lock, write_json
 from agent_runner.records import (
     AttemptSummary,
     Cancellation,
@@ -31,7 +31,7 @@ from agent_runner.records import (
 )
 from agent_runner.service import telling
 from agent_runner.service.attempt_records import record_attempt
-from agent_runner.service.baselines import end_orphans, ensure_baseline
+from agent_runner.service.baselines import end_orphans, ensure_baseline, is_measuring
 from agent_runner.service.jobs import Progress
 from agent_runner.service.proposals import Proposal
 from agent_runner.service.recovery import recover, stored_observation
@@ -200,16 +200,18 @@ class Runner:
         idea = workspace.idea(idea_id)
         paths = workspace.paths(idea)
         attempts = [row.number for row in workspace.ledger.attempts(idea.id) if row.stage is None]
-        if is_held(paths.lock):
+        held = is_held(paths.lock)
+        if not attempts and not (held and is_measuring(workspace, idea)):
+            what = "nothing that could be cancelled" if held else "nothing"
+            return Cancellation(
+                idea=idea.id, asked=False, message=f"{what} is going on for {idea.id}"
+            )
+        if held:
             attempt = attempts[-1] if attempts else 0
             workspace.ask_to_cancel(idea, attempt)
             what = f"attempt {attempt}" if attempt else "the baseline"
             return Cancellation(
                 idea=idea.id, attempt=attempt, asked=True, message=f"{what} was asked to end"
-            )
-        if not attempts:
-            return Cancellation(
-                idea=idea.id, asked=False, message=f"nothing is going on for {idea.id}"
             )
         workspace.ask_to_cancel(idea, attempts[-1])
         with file_lock(paths.lock):
@@ -224,21 +226,24 @@ class Runner:
     def reconcile(self, *, progress: Progress = _silent) -> list[Reconciled]:
         """Settle what servers that are gone have left behind: for the start of a server. Repeatable.
 
-        Runs that go on are left alone: the next call on their idea takes them over.
+        Runs that go on, or are still to be started, are left alone: the next call on their idea takes them
+        over. What is wrong with one idea keeps nobody from the others.
         """
-        workspace = self._workspace
-        found = []
-        for idea_id in workspace.ledger.ideas():
-            idea = workspace.idea(idea_id)
-            lock = workspace.paths(idea).lock
-            if is_held(lock):
-                found.append(Reconciled(idea=idea.id, busy=True))
-                continue
-            with file_lock(lock):
-                found.append(recover(workspace, idea, progress, leave_living=True))
-        end_orphans(workspace)
-        workspace.jobs.clear()
+        found = [self._reconcile(idea_id, progress) for idea_id in self._workspace.ledger.ideas()]
+        end_orphans(self._workspace)
+        self._workspace.jobs.clear()
         return found
+
+    def _reconcile(self, idea_id: str, progress: Progress) -> Reconciled:
+        workspace = self._workspace
+        try:
+            idea = workspace.idea(idea_id)
+            with try_lock(workspace.paths(idea).lock) as free:
+                if not free:
+                    return Reconciled(idea=idea.id, busy=True)
+                return recover(workspace, idea, progress, leave_living=True)
+        except (AgentRunnerError, OSError, ValueError) as error:
+            return Reconciled(idea=idea_id, problem=str(error))
 
     # ------------------------------------------------------------ reading
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,10 +72,11 @@ class RunSpec:
 
 def execute(workspace: Workspace, spec: RunSpec, progress: Progress) -> RunResult:
     """Start the experiment, wait for the end of its whole process tree, and record what came of it."""
-    _set_aside(spec.out_dir)
+    set_aside(spec.out_dir)
     template = spec.idea.template
     command = template.command.format(out_dir=f"run_{spec.index}")
     progress(spec.label, command)
+    level = workspace.level(template, spec.idea.sandbox)
     request = JobRequest(
         idea=spec.idea.id,
         label=spec.label,
@@ -83,7 +85,8 @@ def execute(workspace: Workspace, spec: RunSpec, progress: Progress) -> RunResul
         worktree=spec.worktree,
         records=spec.records,
         limits=template.limits,
-        level=workspace.level(template, spec.idea.sandbox),
+        level=level,
+        digest=workspace.sandboxing.report(level).digest,
         gpus=template.resources.gpus,
         network=template.resources.network,
         environment=grant_environment(spec.grants),
@@ -145,7 +148,7 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
             output_bytes=ended.stdout_bytes + ended.stderr_bytes,
             dropped_bytes=ended.dropped_bytes,
         ),
-        sandbox=_sandbox(workspace, spec.records),
+        sandbox=_sandbox(spec.records),
         environment={
             "interpreter": str(workspace.jobs.interpreter),
             "device": events.device,
@@ -164,11 +167,12 @@ def _keep(path: Path, data: bytes) -> None:
         write_atomic(path, data)
 
 
-def _sandbox(workspace: Workspace, records: JobPaths) -> Sandbox:
+def _sandbox(records: JobPaths) -> Sandbox:
     """The isolation that the run had, as its supervisor recorded it at the start."""
     started = read_json(records.started)
-    level = str(started.get("level") or "L0") if isinstance(started, dict) else "L0"
-    return Sandbox(level=level, digest=workspace.sandboxing.report(level).digest)
+    if not isinstance(started, dict):
+        return Sandbox()
+    return Sandbox(level=str(started.get("level") or "L0"), digest=started.get("digest"))
 
 
 def _tampering(workspace: Workspace, idea: Idea) -> Problem | None:
@@ -209,7 +213,7 @@ def charge(run: RunResult) -> tuple[bool, str]:
     return False, f"run_{run.index} {run.outcome}"
 
 
-def grant_environment(grants: dict[str, ModelUse]) -> dict[str, str]:
+def grant_environment(grants: Mapping[str, ModelUse]) -> dict[str, str]:
     """How the template's harness learns which model each name stands for."""
     if not grants:
         return {}
@@ -235,8 +239,8 @@ def _compare(
     return compare(metrics, baseline.metrics, "run_0"), ()
 
 
-def _set_aside(out_dir: Path) -> None:
-    """A run starts with no output folder; what stands there is kept under another name."""
+def set_aside(out_dir: Path) -> None:
+    """A job starts with no output folder; what stands there is kept under another name."""
     if out_dir.exists() or out_dir.is_symlink():
         out_dir.rename(out_dir.with_name(f"{out_dir.name}.before-{time.time_ns()}"))
 
@@ -249,11 +253,29 @@ def _start_ns(records: JobPaths) -> int | None:
         return None
 
 
-def copy_records(source: JobPaths, target: JobPaths) -> None:
-    """Give an idea its own copy of a shared baseline's record."""
-    if not target.folder.exists():
-        shutil.copytree(source.folder, target.folder, symlinks=True)
-        sync_tree(target.folder)
+def copy_records(source: JobPaths, target: JobPaths, *, earlier: Path) -> None:
+    """Give an idea its own copy of a shared baseline's record; the one before is kept as `earlier/<n>`.
+
+    The copy is made below `earlier` and takes its place only when it is whole and on disk. What the shared
+    record keeps of earlier baselines is not copied.
+    """
+    copy = earlier / "copying"
+    if copy.exists():  # of a server that was killed over it
+        shutil.rmtree(copy)
+    kept = [path.name for path in source.folder.glob("earlier-*")]
+    shutil.copytree(
+        source.folder,
+        copy,
+        symlinks=True,
+        ignore=lambda folder, _: kept if Path(folder) == source.folder else [],
+    )
+    sync_tree(copy)
+    if target.folder.exists():
+        number = sum(1 for path in earlier.iterdir() if path.name.isdecimal()) + 1
+        target.folder.rename(earlier / str(number))
+    target.folder.parent.mkdir(parents=True, exist_ok=True)
+    copy.rename(target.folder)
+    sync_tree(target.folder)  # its name, too, is on disk before the ledger speaks of it
 
 
 def stored_result(records: JobPaths) -> RunResult | None:

@@ -107,6 +107,20 @@ class Workspace:
             wanted = self.settings.sandbox
         return self.sandboxing.choose(wanted, least)
 
+    def why_not_shut_in(self, idea: Idea) -> str | None:
+        """Why the idea's runs are in no sandbox, where nobody has asked for that; None where all is well."""
+        asked = {idea.sandbox, self.settings.sandbox} - {"auto"}
+        if asked or self.level(idea.template, idea.sandbox) != "L0":
+            return None
+        reasons = "; ".join(
+            f"{report.level}: {report.reason}"
+            for report in map(self.sandboxing.report, ("L2", "L1"))
+            if not report.works
+        )
+        return (
+            f"the run had no sandbox, since none works here ({reasons}): see `agent-runner doctor`"
+        )
+
     # ------------------------------------------------------------ history
 
     def history(self, idea: Idea) -> History:

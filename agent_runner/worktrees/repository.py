@@ -144,11 +144,6 @@ class Repository:
 
     # ------------------------------------------------------------ attempts
 
-    def tree_on_disk(self, idea: str, editable: Sequence[str]) -> str:
-        """The tree hash of the head with the editable files as they are on disk now."""
-        files = self._with_edits(idea, self.head(idea), editable)[0]
-        return encode_trees(files)[-1][0]
-
     def commit_attempt(
         self,
         idea: str,

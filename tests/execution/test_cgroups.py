@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +32,14 @@ def a_name() -> str:
 class Group:
     """A cgroup of the test's own, and programs in it."""
 
-    def __init__(self, memory_bytes: int | None = None, processes: int | None = None) -> None:
-        self.cgroup = Cgroup.create(a_name(), memory_bytes=memory_bytes, processes=processes)
+    def __init__(
+        self,
+        memory_bytes: int | None = None,
+        processes: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        name = name or a_name()
+        self.cgroup = Cgroup.create(name, memory_bytes=memory_bytes, processes=processes)
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, code: str) -> subprocess.Popen[str]:
@@ -64,8 +71,13 @@ def groups() -> Iterator[type[Group]]:
     made: list[Group] = []
 
     class Made(Group):
-        def __init__(self, memory_bytes: int | None = None, processes: int | None = None) -> None:
-            super().__init__(memory_bytes, processes)
+        def __init__(
+            self,
+            memory_bytes: int | None = None,
+            processes: int | None = None,
+            name: str | None = None,
+        ) -> None:
+            super().__init__(memory_bytes, processes, name)
             made.append(self)
 
     yield Made
@@ -344,6 +356,54 @@ def test_a_second_one_of_the_same_name_is_refused_and_the_first_stays(
     with pytest.raises(FileExistsError, match=cgroup.name):
         Cgroup.create(cgroup.name, memory_bytes=None, processes=None)
     assert all(map(os.path.isdir, cgroup._tops))
+
+
+def dead_pid() -> int:
+    """Of a process that has ended and was waited for; pids are not given anew so soon."""
+    program = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
+    program.wait()
+    return program.pid
+
+
+def in_it(group: Group) -> subprocess.Popen[str]:
+    program = group.start("print(1, flush=True); input()")
+    assert program.stdout is not None and program.stdout.readline()
+    return program
+
+
+@needs_cgroups
+def test_orphans_are_ended_and_nothing_else(
+    groups: type[Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, dead, moment = cgroups._pid_namespace(), dead_pid(), time.time_ns()
+    names = {
+        "orphan": f"{PREFIX}{dead}-{here}-{moment}",
+        "probe": f"{PREFIX}probe-{dead}-{here}-{moment}",
+        "in another pid namespace": f"{PREFIX}{dead}-{here + 1}-{moment}",
+        "ours": cgroups.name_for_job(),
+        "of a living probe": f"{PREFIX}probe-{os.getpid()}-{here}-{moment}",
+        "of another form": f"{PREFIX}{dead}-{moment}",
+    }
+    made = {what: groups(name=name) for what, name in names.items()}
+    inside = {what: in_it(group) for what, group in made.items()}
+    with monkeypatch.context() as patch:
+        # Orphans of others are none of this test's business.
+        patch.setattr(cgroups, "leftovers", lambda: sorted(names.values()))
+        assert cgroups.remove_orphans() == sorted((names["orphan"], names["probe"]))
+        assert cgroups.remove_orphans() == []
+    for what, program in inside.items():
+        if what in ("orphan", "probe"):
+            assert program.wait() == -signal.SIGKILL
+            assert Cgroup.attach(names[what]) is None
+        else:
+            assert program.poll() is None
+            assert made[what].cgroup.pids() == [program.pid]
+
+
+def test_a_jobs_name_tells_whose_it_is() -> None:
+    name = cgroups.name_for_job()
+    assert name.startswith(f"{PREFIX}{os.getpid()}-{os.stat('/proc/self/ns/pid').st_ino}-")
+    assert cgroups.name_for_job() != name
 
 
 @pytest.mark.parametrize("name", ["run-1", PREFIX, f"{PREFIX}../x", f"{PREFIX}a/b", f"{PREFIX}a\n"])

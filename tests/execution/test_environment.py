@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runner.errors import TemplateError
-from agent_runner.execution import environment
+from agent_runner.execution import environment, visible
 from agent_runner.execution.environment import ALLOWED, HOOK, build_environment, resolve_argv
+from agent_runner.execution.job_files import Limits, Spec
 
 SECRETS = {
     "HF_TOKEN": "planted-1",
@@ -156,6 +158,81 @@ def test_the_interpreters_programs_come_first(tmp_path: Path) -> None:
     assert built["PATH"] == f"{folder / 'bin'}:/bin"
     assert built["VIRTUAL_ENV"] == str(folder)
     assert "VIRTUAL_ENV" not in build(tmp_path, base)
+
+
+# ---------------------------------------------------------------- what is shown of an interpreter
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's."""
+    folder = tmp_path / "homes" / "me"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+def answering(program: Path, *prefixes: Path) -> Path:
+    """A program that says that it consists of these folders."""
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(f"#!/bin/sh\necho '{json.dumps([str(p) for p in prefixes])}'\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("place", ["bin/python", ".local/bin/python3.11", "x/bin/python"])
+def test_the_folder_above_a_program_is_not_shown_for_that(home: Path, place: str) -> None:
+    real = home.parent / "python-3.11"
+    found = environment.interpreter_folders(answering(home / place, real, real / "lib"))
+    assert found == (real, real / "lib")
+
+
+@pytest.mark.parametrize("private", ["me", "me/.local", "", "..", "link"])
+def test_a_home_is_never_shown_whatever_the_interpreter_says(home: Path, private: str) -> None:
+    """Of a Python that is installed in one only its library is, which is a folder of its own."""
+    (home.parent / "link").symlink_to(home)
+    prefix, library = home.parent / private, home / "lib" / "python3.11"
+    program = answering(home / "bin" / f"python-{private.replace('/', '-')}", prefix, library)
+    assert environment.interpreter_folders(program) == (library,)
+
+
+def test_a_virtual_environment_is_shown_by_its_own_path(home: Path) -> None:
+    program = answering(home / "venv" / "bin" / "python", home.parent / "python-3.11")
+    (home / "venv" / "pyvenv.cfg").touch()
+    found = environment.interpreter_folders(program)
+    assert set(found) == {home / "venv", home.parent / "python-3.11"}
+
+
+def test_this_interpreter_is_shown_whole() -> None:
+    shown = environment.interpreter_folders(Path(sys.executable))
+    needed = [Path(sys.prefix), Path(os.__file__).parent]
+    assert all(any(path.is_relative_to(f) for f in (*shown, Path("/usr"))) for path in needed)
+
+
+def test_what_may_be_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = (home.parent / "you", home / "sub", home / ".local" / "share", home.parent / "me2")
+    assert all(visible.may_be_shown(str(folder)) for folder in outside)
+    shut = ("/", "//", str(home), f"{home}/", str(home.parent), f"{home}/sub/..", f"{home}/.local")
+    assert not any(map(visible.may_be_shown, shut))
+    # The system's word counts as well as the environment's.
+    monkeypatch.setattr(visible, "_home_of", lambda user: str(home))
+    for other in ("/elsewhere", "", "relative", "/"):
+        monkeypatch.setenv("HOME", other)
+        assert not any(map(visible.may_be_shown, shut))
+        assert all(visible.may_be_shown(str(folder)) for folder in outside)
+
+
+def test_the_server_s_own_interpreter_in_a_home_is_shown_without_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = Spec("x", ("none",), str(home), {}, str(home / "record"), Limits())
+    for prefix, shown in ((home, False), (home / ".local", False), (home / "python", True)):
+        prefix.mkdir(exist_ok=True)
+        monkeypatch.setattr(sys, "base_prefix", str(prefix))
+        monkeypatch.setattr(sys, "base_exec_prefix", str(prefix))
+        paths = visible.paths(spec)
+        assert (str(prefix) in paths) is shown
+        assert visible.INTERPRETER in paths and os.path.dirname(os.__file__) in paths
 
 
 # ---------------------------------------------------------------- command line

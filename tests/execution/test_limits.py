@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -263,14 +264,37 @@ def test_who_has_not_written_it_full_goes_on_until_nearly_nothing_is_left(
     assert watched.by_kernel() is None
 
 
-def test_where_it_was_full_before_only_a_writer_is_ended(tmp_path: Path, disk: FileSystems) -> None:
+def test_where_it_was_full_before_a_writer_is_ended_and_is_not_to_blame(
+    tmp_path: Path, disk: FileSystems
+) -> None:
     disk.free = 0
     watched = watch(tmp_path)
     disk.written = 64 * MIB
     assert verdict_now(watched) is None
     disk.written += 1
     verdict = verdict_now(watched)
-    assert verdict is not None and verdict.reason == "disk"
+    assert verdict is not None and verdict.reason == "disk_full"
+
+
+@pytest.mark.parametrize(
+    ("disk_mb", "wrote", "reason"),
+    [
+        (None, 101 * MIB, "disk"),
+        (None, 100 * MIB, "disk_full"),
+        (1000, 200 * MIB, "disk_full"),
+        (150, 151 * MIB, "disk"),  # it is its own limit that it broke
+    ],
+)
+def test_its_own_doing_is_more_than_half_of_the_room_that_nobody_promised_it(
+    tmp_path: Path, disk: FileSystems, disk_mb: int | None, wrote: int, reason: str
+) -> None:
+    disk.free = GIB + 200 * MIB
+    watched = watch(tmp_path, disk_mb=disk_mb)
+    disk.free, disk.written = GIB - 1, wrote
+    verdict = verdict_now(watched)
+    assert verdict is not None and verdict.reason == reason
+    by_kernel = watched.by_kernel()
+    assert (by_kernel is not None) == (reason == "disk")
 
 
 @pytest.mark.parametrize(("size", "floor"), [(64 * MIB, 64 * MIB // 50), (10 * 1024 * GIB, GIB)])
@@ -382,13 +406,14 @@ def test_what_the_kernel_kills_at_the_limit_is_a_verdict(
         == verdict
         == ("memory", "the kernel killed 1 process of it at the limit of 64 MiB")
     )
-    assert watched.oom_kills == 1 and watched.notes == []
+    assert watched.oom_kills == 1 and watched.notes == [] and watched.oom_own_limit is True
 
 
 def test_what_the_kernel_kills_elsewhere_is_a_note(tmp_path: Path, counts: Counts) -> None:
     watched = watch_in(counts, tmp_path, memory_mb=64)
+    assert watched.oom_own_limit is None
     counts.killed = 2
-    assert watched.by_kernel() is None
+    assert watched.by_kernel() is None and watched.oom_own_limit is False
     assert len(watched.notes) == 1 and "killed 2 processes" in watched.notes[0]
     assert "elsewhere" in watched.notes[0]
 
@@ -443,6 +468,36 @@ def test_a_real_cgroup_ends_a_real_hog(tmp_path: Path) -> None:
         cgroup.remove()
     assert verdict is not None and verdict.reason == "memory" and "64 MiB" in verdict.message
     assert 60 * MIB < watched.peak_memory <= 64 * MIB
+
+
+# ---------------------------------------------------------------- without declared limits
+
+
+def test_what_is_not_declared_is_bounded_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "machine_memory_bytes", lambda: 10 * GIB)
+    assert limits.within_machine(Limits()) == Limits(processes=4096, memory_mb=9 * 1024)
+    declared = Limits(time_s=5, disk_mb=7, processes=100_000, memory_mb=100_000)
+    assert limits.within_machine(declared) == declared
+    monkeypatch.setattr(usage, "machine_memory_bytes", lambda: None)
+    assert limits.within_machine(Limits()) == Limits(processes=4096)
+
+
+def test_the_memory_of_this_machine() -> None:
+    memory = usage.machine_memory_bytes()
+    total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text())
+    assert total is not None and memory == int(total[1]) * 1024
+
+
+def test_a_fork_bomb_without_a_declared_limit_is_ended(job: ShimJob) -> None:
+    """With a lower limit of the machine's: a real one would take this machine's processes."""
+    driver = job._driver.read_text().replace("import shim,", "import limits, shim,")
+    job._driver.write_text(
+        driver.replace("supervisor.GRACE_S", "limits._MOST_PROCESSES = 12\nsupervisor.GRACE_S", 1)
+    )
+    exit_ = job.run(
+        "import os, time\nfor _ in range(20):\n    if os.fork() == 0: break\ntime.sleep(1000)"
+    )
+    assert (exit_["reason"], exit_["message"]) == ("processes", "21 processes, the limit is 12")
 
 
 # ---------------------------------------------------------------- setrlimit

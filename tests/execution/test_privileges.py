@@ -142,26 +142,6 @@ def test_set_uid_programs_grant_nothing_any_more(set_uid_program: str) -> None:
     assert ask(lines, program=set_uid_program, no_new_privs=True) == str(NOBODY)
 
 
-def test_an_undumpable_process_is_closed_to_others_of_its_uid() -> None:
-    found = ask("""
-        become_nobody()
-        def looked_at_by_a_child():
-            ours, theirs = os.pipe()
-            if os.fork() == 0:
-                target = f"/proc/{os.getppid()}"
-                codes = [attempt(open, target + "/environ"), attempt(os.readlink, target + "/fd/1")]
-                os.write(theirs, json.dumps(codes).encode())
-                os._exit(0)
-            codes = json.loads(os.read(ours, 4096))
-            os.wait()
-            return codes
-        before = looked_at_by_a_child()
-        privileges.not_dumpable()
-        answer([before, looked_at_by_a_child()])
-    """)
-    assert found == [[0, 0], [errno.EACCES, errno.EACCES]]
-
-
 def test_a_refusal_by_the_kernel_says_what_could_not_be_done() -> None:
     done = start('privileges.prctl("do the impossible", 0x7FFF)')
     assert done.returncode == 1

@@ -6,12 +6,11 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from agent_runner.execution import job_files, scratch, trees
 from agent_runner.execution.job_files import Confinement, Limits, Spec
@@ -162,7 +161,7 @@ def test_the_worktree_is_gone(spec: Spec) -> None:
     in_work(spec, "run_1").mkdir()
     trees.remove(spec.cwd)
     (note,) = scratch.collect(spec)
-    assert scratch.box(spec, "work") in note
+    assert scratch.box(spec) in note
     assert in_work(spec, "run_1").is_dir()
 
 
@@ -286,47 +285,6 @@ def test_temporary_folders(tmp_path: Path, target: str) -> None:
 # ---------------------------------------------------------------- trees
 
 
-KINDS = st.sampled_from(["file", "folder", "link", "closed", "fifo"])
-TREES = st.recursive(KINDS, lambda below: st.lists(below, max_size=4), max_leaves=12)
-
-
-def grow(path: Path, tree: object, outside: Path) -> None:
-    if isinstance(tree, list):
-        path.mkdir()
-        for number, below in enumerate(tree):
-            grow(path / str(number), below, outside)
-        path.chmod(0o500)
-    elif tree == "link":
-        path.symlink_to(outside)
-    elif tree == "fifo":
-        os.mkfifo(path)
-    elif tree == "file":
-        path.write_text("x")
-    else:
-        path.mkdir(mode=0 if tree == "closed" else 0o700)
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(tree=st.lists(TREES, max_size=4))
-def test_any_tree_can_be_owned_and_removed(
-    tmp_path_factory: pytest.TempPathFactory, tree: list[object]
-) -> None:
-    base = tmp_path_factory.mktemp("tree")
-    outside = base / "outside"
-    outside.mkdir(mode=0o711)
-    (outside / "precious").write_text("x")
-    grow(base / "tree", tree, outside)
-    trees.own(str(base / "tree"))
-    for path in (base / "tree").rglob("*"):
-        status = path.lstat()
-        if stat.S_ISDIR(status.st_mode):
-            assert status.st_mode & 0o700 == 0o700
-        assert status.st_uid == os.geteuid()
-    trees.remove(str(base / "tree"))
-    assert os.listdir(base) == ["outside"] and os.listdir(outside) == ["precious"]
-    assert stat.S_IMODE(outside.stat().st_mode) == 0o711
-
-
 @AS_ROOT
 def test_ownership_comes_back_and_links_are_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
@@ -357,31 +315,45 @@ def test_folders_that_a_job_may_write_to(tmp_path: Path, spec: Spec) -> None:
     (granted / "inner").mkdir(parents=True)
     (granted / "fixed").mkdir(mode=0o555)
     (granted / "link").symlink_to(spec.cwd)
+    (granted / "link to file").symlink_to(Path(spec.cwd, "experiment.py"))
+    for name, bits in (("model", 0o644), ("private", 0o600), ("program", 0o755), ("kept", 0o444)):
+        (granted / name).touch(mode=bits)
+        (granted / name).chmod(bits)
+    os.link(Path(spec.cwd, "experiment.py"), granted / "second name")
+    file_mode = Path(spec.cwd, "experiment.py").stat().st_mode
     mode = Path(spec.cwd).stat().st_mode
     given_ = spec._replace(confinement=Confinement(level="L2", write=(str(granted),)))
     scratch.prepare(given_, STRANGER)
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (granted, *granted.iterdir())}
     assert (modes["granted"], modes["inner"], modes["fixed"]) == (0o777, 0o777, 0o555)
+    files = ("model", "private", "program", "kept")
+    assert [modes[name] for name in files] == [0o666, 0o666, 0o777, 0o444]
     assert Path(spec.cwd).stat().st_mode == mode
+    assert Path(spec.cwd, "experiment.py").stat().st_mode == file_mode
     (granted / "result").write_text("x")
     os.chown(granted / "result", STRANGER, STRANGER)
     assert scratch.collect(given_) == [] and (granted / "result").stat().st_uid == 0
+    real = [p for p in (granted, *granted.iterdir()) if not p.is_symlink()]
+    assert [p.name for p in real if p.stat().st_mode & 0o022] == [], (
+        "others may write to it for good"
+    )
 
 
-def test_what_is_not_there_is_no_fault(tmp_path: Path) -> None:
-    trees.remove(str(tmp_path / "none"))
-    trees.own(str(tmp_path / "none"))
-    (tmp_path / "file").write_text("x")
-    trees.remove(str(tmp_path / "file"))
-    trees.remove(str(tmp_path / "link"))
-    assert (tmp_path / "file").exists(), "it is no folder"
-
-
-def test_a_link_in_place_of_a_folder_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "real" / "inner").mkdir(parents=True)
-    (tmp_path / "link").symlink_to("real")
-    trees.remove(str(tmp_path / "link"))
-    assert (tmp_path / "real" / "inner").is_dir()
+@AS_ROOT
+def test_a_second_job_may_write_to_what_the_first_has_left(tmp_path: Path, spec: Spec) -> None:
+    granted = tmp_path / "granted"
+    given_ = spec._replace(confinement=Confinement(level="L2", write=(str(granted),)))
+    write = (
+        "import os, sys; os.setresuid(*[int(sys.argv[1])] * 3); open(sys.argv[2], 'a').write('x')"
+    )
+    for user in (STRANGER, STRANGER + 1):
+        scratch.prepare(given_, user)
+        command = [sys.executable, "-I", "-S", "-c", write, str(user), "model"]
+        # From inside: the folders above are closed to strangers.
+        subprocess.run(command, check=True, cwd=granted)
+        assert scratch.collect(given_) == []
+    assert (granted / "model").read_text() == "xx"
+    assert stat.S_IMODE((granted / "model").stat().st_mode) == 0o644
 
 
 def test_the_view_and_the_records_fit_together(spec: Spec) -> None:

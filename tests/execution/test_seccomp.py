@@ -24,6 +24,7 @@ CLONE_NEW = [
 ]  # NEWNS; CGROUP, UTS, IPC, USER, PID, NET
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 MSG_FASTOPEN = 0x20000000
+O_CREAT, O_TMPFILE, S_ISUID, S_ISGID = 0o100, 0o20200000, 0o4000, 0o2000
 
 
 def evaluate(program: bytes, number: int, arch: int, arguments: tuple[int, ...]) -> int:
@@ -61,11 +62,15 @@ def expected(machine: str, number: int, arguments: tuple[int, ...], network: boo
         return ALLOW
     if name in seccomp.REFUSED:
         return EPERM
-    if name == "clone3":
+    if name in ("clone3", "openat2"):
         return ENOSYS
     ip = (2, 10) if network else ()
     allowed = {
         "clone": not low[0] & sum(CLONE_NEW),
+        **{name: not low[1] & 0o6000 for name in ("chmod", "fchmod", "creat", "mknod")},
+        **{name: not low[2] & 0o6000 for name in ("fchmodat", "fchmodat2", "mknodat")},
+        "open": not low[1] & 0o20000100 or not low[2] & 0o6000,
+        "openat": not low[2] & 0o20000100 or not low[3] & 0o6000,
         "ioctl": low[1] not in (TIOCSTI, TIOCLINUX),
         "personality": low[0] in (0, 0xFFFFFFFF),
         "prlimit64": low[0] == 0 or arguments[2] == 0,
@@ -100,6 +105,11 @@ INTERESTING = st.sampled_from(
         TIOCSTI,
         TIOCLINUX,
         MSG_FASTOPEN,
+        O_CREAT,
+        O_TMPFILE,
+        S_ISUID | 0o755,
+        S_ISGID,
+        0o1777,
         0xFFFFFFFF,
         *CLONE_NEW,
     ]

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sandbox_jobs import Ground, need
 from shim_jobs import ROOT, ShimJob, has_ended, until
 
 from agent_runner.execution import job_files, process_tree
@@ -57,6 +58,19 @@ def test_signals_that_are_not_ours(job: ShimJob, name: str) -> None:
     ended = job.run(f"import os, signal; os.kill(os.getpid(), signal.{name})")
     number = getattr(signal, name)
     assert (ended["reason"], ended["returncode"], ended["signal"]) == ("exited", -number, name)
+
+
+@pytest.mark.parametrize("level", ["L2", "L3"])
+@pytest.mark.parametrize("how", ["kill(os.getpid(), 9)", "kill(os.getppid(), 9)", "kill(-1, 9)"])
+def test_a_program_that_ends_its_sandbox_is_told_from_a_stranger(
+    level: str, how: str, tmp_path: Path
+) -> None:
+    """`tests/faults/test_kill_by_pid.py` has the strangers."""
+    need(level)
+    ended = Ground(tmp_path / "home").run(f"import os\nos.{how}\n", level)
+    assert (ended.reason, ended.signal, ended.level) == ("exited", "SIGKILL", level)
+    assert not ended.sandbox_killed
+    assert ("from inside" in ended.message) == ("getpid" not in how)
 
 
 def test_a_signal_without_a_name(job: ShimJob) -> None:

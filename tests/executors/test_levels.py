@@ -22,7 +22,7 @@ from sandbox_jobs import (
     until,
 )
 
-from agent_runner.execution import inside, job_files, process_tree
+from agent_runner.execution import job_files, process_tree
 from agent_runner.execution.process_tree import Process
 from agent_runner.executors.local import LocalExecutor
 

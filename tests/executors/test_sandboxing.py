@@ -25,11 +25,14 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.works: set[str] = set(LEVELS)
+        self.fails: set[str] = set()
         self.tried: list[str] = []
         monkeypatch.setattr(sandboxing, "_try", self._try)
 
     def _try(self, level: str) -> LevelReport:
         self.tried.append(level)
+        if level in self.fails:
+            raise sandboxing.TrialFailed("no space left")
         works = level in self.works
         return LevelReport(
             level=level, works=works, reason="" if works else f"no {level}", digest="d"
@@ -92,6 +95,37 @@ def test_a_level_that_is_too_low_is_not_even_tried(machine: Machine) -> None:
     with pytest.raises(SandboxUnavailable):
         Sandboxing(None).choose("L1", "L2")
     assert machine.tried == []
+
+
+@pytest.mark.parametrize("wanted", ["auto", "L2"])
+def test_a_trial_that_could_not_be_carried_out_lowers_nothing(
+    machine: Machine, file: Path, wanted: str
+) -> None:
+    machine.works, machine.fails = {"L0", "L1", "L2"}, {"L2"}
+    chooser = Sandboxing(file)
+    with pytest.raises(SandboxUnavailable, match="L2 works here could not be tried: no space left"):
+        chooser.choose(wanted, "L0")
+    assert "L1" not in machine.tried and chooser.choose("L0", "L0") == "L0"
+    report = chooser.report("L2")
+    assert not report.works and "could not be tried" in report.reason
+    reports = {found.level: found.works for found in chooser.reports()}
+    assert reports == {"L0": True, "L1": True, "L2": False, "L3": False}
+    # Neither the object nor the file keeps it.
+    machine.fails.clear()
+    assert chooser.choose(wanted, "L0") == Sandboxing(file).choose(wanted, "L0") == "L2"
+
+
+def test_why_auto_went_no_higher(machine: Machine) -> None:
+    machine.works = {"L0"}
+    chooser = Sandboxing(None)
+    assert chooser.why_not_higher("L0") == ""
+    assert chooser.choose("auto", "L0") == "L0"
+    said = [f"{level} does not work here: no {level}" for level in LEVELS]
+    assert chooser.why_not_higher("L0") == "; ".join(said[1:])
+    assert chooser.why_not_higher("L2") == said[3] and chooser.why_not_higher("L3") == ""
+    machine.works = set(LEVELS)
+    chooser = Sandboxing(None)
+    assert chooser.why_not_higher(chooser.choose("auto", "L0")) == ""
 
 
 @pytest.mark.parametrize("wanted", ["L4", "l2", "", "none"])
@@ -234,35 +268,6 @@ def test_a_home_that_cannot_be_written_to(machine: Machine, tmp_path: Path) -> N
     for _ in range(2):
         assert Sandboxing(file).choose("auto", "L2") == "L3"
     assert machine.tried == ["L3", "L3"]
-
-
-# ---------------------------------------------------------------- real trials
-
-
-def test_a_trial_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bubblewrap, "_PROGRAMS", ())
-    monkeypatch.setattr(
-        sandboxing, "_probe", lambda level: {"home": "", "network": "can be reached"}
-    )
-    report = sandboxing._try("L2")
-    assert not report.works and report.reason == "network: can be reached" and report.digest
-
-    def fails(level: str) -> dict[str, str]:
-        raise RuntimeError("the self-test did not run")
-
-    monkeypatch.setattr(sandboxing, "_probe", fails)
-    assert sandboxing._try("L2").reason == "the self-test did not run"
-
-
-def test_a_probe_finds_what_is_open() -> None:
-    """The probes of the sandbox, without one: each of the first has to complain."""
-    if os.geteuid() != 0:
-        pytest.skip("a user without rights is refused much anyway")
-    report = sandboxing._probe("L0")
-    open_ = {name for name, found in report.items() if found}
-    assert {"secret files", "other folders", "network", "capabilities"} <= open_
-    assert {"new privileges", "system call filter", "server's environment"} <= open_
-    assert {"results", "home", "records", "devices", "shared memory"}.isdisjoint(open_)
 
 
 def test_first_use_by_eight_processes_at_once(file: Path) -> None:

@@ -6,6 +6,7 @@ torch's source, as no test may need one.
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -205,6 +206,78 @@ def test_a_worker_killed_for_memory() -> None:
     )
     assert told(ended(), stderr=text).kind == "killed_by_signal"
     assert told(ended(oom_kills=1), stderr=text).kind == "host_out_of_memory"
+
+
+SHORT = ended(
+    returncode=-9, signal="SIGKILL", oom_kills=1, oom_own_limit=False, level="L3",
+    peak_memory_bytes=GIB,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", ["training", "model load"])
+def test_a_kill_for_memory_that_others_used_is_not_charged(phase: str) -> None:
+    failure = told(SHORT, phase=phase, available_memory_bytes=12 * GIB)
+    assert (failure.kind, failure.charged) == ("host_out_of_memory", False)
+    assert "others used" in failure.message and "same proposal again" in failure.remedy
+    assert "the machine ran out of memory" in failure.charged_reason
+    text = (
+        f'Traceback (most recent call last):\n  File "{ROOT}/experiment.py", line 3, in <module>\n'
+        "RuntimeError: DataLoader worker (pid 7) is killed by signal: Killed. \n"
+    )
+    lost = SHORT.model_copy(update={"returncode": 1, "signal": None})
+    worker = told(lost, stderr=text, phase="training", available_memory_bytes=12 * GIB)
+    assert (worker.kind, worker.charged) == ("host_out_of_memory", False)
+    assert "same proposal again" in worker.remedy
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"peak_memory_bytes": 7 * GIB},  # most of the machine's
+        {"oom_own_limit": True},
+        {"oom_own_limit": None, "level": "L2"},  # no cgroup: whose limit it was is not known
+    ],
+)
+def test_a_kill_for_memory_is_charged_where_it_may_be_the_runs_own(changes: dict[str, Any]) -> None:
+    end = SHORT.model_copy(update=changes)
+    failure = told(end, phase="training", available_memory_bytes=12 * GIB)
+    assert (failure.kind, failure.charged) == ("host_out_of_memory", True)
+
+
+# ------------------------------------------------------------------ who sent the signal
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
+@pytest.mark.parametrize(
+    ("changes", "charged"),
+    [
+        ({"level": None}, False),
+        ({"level": "L0"}, False),
+        ({"level": "L1"}, False),
+        ({"level": "L2"}, True),
+        ({"level": "L3"}, True),
+        ({"level": "L2", "sandbox_killed": True}, False),
+    ],
+)
+def test_a_signal_is_the_programs_own_where_nothing_outside_can_send_it(
+    name: str, changes: dict[str, Any], charged: bool
+) -> None:
+    code = -signal.Signals[name]
+    end = ended(returncode=code, signal=name, **changes)
+    for phase in ("training", "model load") if charged else ("training",):
+        failure = told(end, phase=phase, stdout='{"loss": 0.1}\n')
+        assert (failure.kind, failure.charged) == ("killed_by_signal", charged)
+        assert name in failure.message
+        assert ("ended itself" in failure.message) == charged
+
+
+@pytest.mark.parametrize(("level", "charged"), [("L0", False), ("L2", True)])
+def test_an_interrupt_that_the_program_raises_is_its_own_in_a_sandbox(
+    level: str, charged: bool
+) -> None:
+    text = PRINTED.replace("KeyError: 'a'", "KeyboardInterrupt")
+    failure = told(ended(level=level), stderr=text)
+    assert (failure.kind, failure.charged) == ("killed_by_signal", charged)
 
 
 def cuda_oom(own: str, free: str, tried: str = "8.00 GiB") -> str:

@@ -57,9 +57,15 @@ class Disk:
         end_everything(self.root)
         until(lambda: not below(self.root), "no process on the disk", timeout=30)
         until(self._unmounted, "an unmounted disk", timeout=60)
+        # A sandbox that is being set up elsewhere has a copy of every mount for a moment.
+        until(self._is_released, "a disk that nobody has mounted", timeout=60)
 
     def _unmounted(self) -> bool:
         return subprocess.run(["umount", str(self.root)], capture_output=True).returncode == 0
+
+    def _is_released(self) -> bool:
+        found = subprocess.run(["losetup", "-j", str(self._image)], capture_output=True, check=True)
+        return not found.stdout.strip()
 
     def cut_power(self) -> None:
         """From this moment nothing reaches the disk any more, and what only the cache held is gone."""

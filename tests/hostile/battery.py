@@ -35,7 +35,7 @@ class Case:
     contained: tuple[str, ...]
     outcome: tuple[str, ...]
     failure: tuple[str, ...] = ()
-    charged: bool | None = None
+    charged: bool | tuple[str, ...] | None = None
     returncode: int | None = None
     time_limit: float = 20.0
     l0: str = "run"
@@ -305,7 +305,8 @@ def judge_answer(trial: Trial, ended: Ended) -> None:
         faults.append(f"kind {kind}, not {case.failure}: {answer['message'][:600]}")
     if (run["outcome"] == "succeeded") != (run["failure"] is None):
         faults.append(f"outcome {run['outcome']} with failure {kind}")
-    if case.charged is not None and answer["budget"]["charged"] != case.charged:
+    due = trial.level in case.charged if isinstance(case.charged, tuple) else case.charged
+    if due is not None and answer["budget"]["charged"] != due:
         faults.append(f"charged is {answer['budget']['charged']}: {answer['budget']['reason']}")
     if case.returncode is not None and run["returncode"] != case.returncode:
         faults.append(f"return code {run['returncode']}, not {case.returncode}")

@@ -10,19 +10,26 @@ from .battery import CASES, LEVELS, Case, played
 from .conftest import Player
 from .ground import HERE
 
-# What a result or an output is taken for does not depend on the level: L0 and L2 tell, unless all is asked for.
+# All cases are played at L2. Of the others, unless all is asked for, those in which a level has walls of its own:
+# L1's are Landlock's, L3 adds the kernel's limits to L2, and L0 has none beside what L2 shows of it.
 THOROUGH = "HOSTILE_THOROUGH" in os.environ
-ALIKE = ("results", "floods")
+OWN_WALLS = {
+    "L0": (),
+    "L1": ("secrets", "writing", "forged records", "network"),
+    "L3": ("processes", "resources", "hangs"),
+}
 
 
 def is_played(case: Case, level: str) -> bool:
     """Whether a case is played at a level."""
-    told = case.kind_of_attack in ALIKE and level in ("L1", "L3")
-    return level in case.contained and (THOROUGH or not told)
+    if level not in case.contained:
+        return False
+    return THOROUGH or level == "L2" or case.kind_of_attack in OWN_WALLS[level]
 
 
 CONTAINED = [(name, level) for level in LEVELS for name in CASES if is_played(CASES[name], level)]
-CONTROL = [name for name, case in CASES.items() if "L0" not in case.contained and case.l0 == "run"]
+ESCAPING = [name for name, case in CASES.items() if "L0" not in case.contained and case.l0 == "run"]
+CONTROL = ESCAPING if THOROUGH else ESCAPING[::2]
 ESCAPES_WITHOUT_SANDBOX = 20
 
 

@@ -75,11 +75,15 @@ class FakeMonitor:
         )
 
 
-def take(desk: LeaseDesk, holder: str, gpus: float = 0) -> Lease:
+def take(desk: LeaseDesk, holder: str, gpus: float = 0, label: str = "") -> Lease:
     """Acquire with a deadline."""
     deadline = time.monotonic() + PATIENCE_S
     return desk.acquire(
-        holder, gpus, cancelled=lambda: time.monotonic() > deadline, progress=silent
+        holder,
+        gpus,
+        label=label,
+        cancelled=lambda: time.monotonic() > deadline,
+        progress=silent,
     )
 
 

@@ -33,18 +33,19 @@ from agent_runner.leases import Cancelled, Gpu, Lease, LeaseDesk, default_cpu_sl
 class Asking:
     """A thread that asks for a lease, and what becomes of it."""
 
-    def __init__(self, desk: LeaseDesk, holder: str, gpus: float = 0) -> None:
+    def __init__(self, desk: LeaseDesk, holder: str, gpus: float, label: str = "") -> None:
         self.told: list[str] = []
         self.result: Lease | Exception | None = None
         self.polls = 0
         self._gave_up = threading.Event()
-        self._thread = threading.Thread(target=self._ask, args=(desk, holder, gpus), daemon=True)
+        self._thread = threading.Thread(target=self._ask, args=(desk, holder, gpus, label))
+        self._thread.daemon = True
         self._thread.start()
 
-    def _ask(self, desk: LeaseDesk, holder: str, gpus: float) -> None:
+    def _ask(self, desk: LeaseDesk, holder: str, gpus: float, label: str) -> None:
         try:
             self.result = desk.acquire(
-                holder, gpus, cancelled=self._cancelled, progress=self._progress
+                holder, gpus, label=label, cancelled=self._cancelled, progress=self._progress
             )
         except (Cancelled, ExecutorError) as error:
             self.result = error
@@ -85,9 +86,9 @@ class Asking:
         return self.result
 
 
-def asking(desk: LeaseDesk, holder: str, gpus: float = 0) -> Asking:
+def asking(desk: LeaseDesk, holder: str, gpus: float = 0, label: str = "") -> Asking:
     """An asking thread that stands in the queue."""
-    thread = Asking(desk, holder, gpus)
+    thread = Asking(desk, holder, gpus, label)
     until(lambda: thread.told or thread.result)
     return thread
 
@@ -172,6 +173,21 @@ class TestQueue:
         until(lambda: second.told[-1].startswith("waiting for a CPU slot: you are next"))
         second.cancel()
         lease.release()
+
+    def test_a_label_names_the_job_and_the_turns_are_still_the_ideas(
+        self, cpu: LeaseDesk, tmp_path: Path
+    ) -> None:
+        lease = take(cpu, "x", label="run_3")
+        assert [held.who for held in cpu.state().held] == ["x run_3"]
+        lease.bind(tmp_path / "runs" / "3")
+        assert [held.who for held in cpu.state().held] == ["x run_3"]
+        again, other = asking(cpu, "x", label="run_4"), asking(cpu, "y", label="baseline")
+        assert again.told == ["waiting for a CPU slot: you are next; held by x run_3"]
+        # `x` was served last, under another label: `y` goes first.
+        assert [waiting.who for waiting in cpu.state().queue] == ["y baseline", "x run_4"]
+        assert str(again.cancel()) == "x run_4 does not want a slot any more"
+        lease.release()
+        other.lease().release()
 
     def test_cancelling_ends_the_wait(self, cpu: LeaseDesk) -> None:
         lease = take(cpu, "x")

@@ -140,8 +140,9 @@ def single(**values: object) -> tuple[FakeNvml, Gpu]:
 class TestHealth:
     def test_memory_in_use_and_its_holders(self) -> None:
         fake, gpu = single(used=[3 * GIB], processes=[Process(7, 2 * GIB), Process(8, None, "")])
-        assert health.used_memory(gpu, nvml=fake) == 3 * GIB
-        first, second = health.holders(gpu, nvml=fake)
+        state = health.look(gpu, nvml=fake)
+        assert state.used_bytes == 3 * GIB
+        first, second = state.holders
         assert str(first) == "python3 (pid 7, 2.0 GiB)"
         assert str(second) == "a process (pid 8)"
 
@@ -181,7 +182,6 @@ class TestHealth:
         state = health.look(gpu, GIB, nvml=fake)
         assert state.free and state.used_bytes is None
         assert "cannot be looked at: Insufficient Permissions" in state.reason
-        assert health.used_memory(gpu, nvml=fake) is None
 
     def test_without_permission_to_list_processes_memory_alone_decides(self) -> None:
         fake, gpu = single(used=[GIB, 5 * GIB], fails={"processes": NO_PERMISSION})

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent_runner.errors import LedgerError, UsageError
+from agent_runner.execution import job_files
 from agent_runner.ledger import Account, AttemptRow, IdeaRow, Ledger, RunRow
 from agent_runner.paths import file_lock
 from agent_runner.service import Runner
@@ -324,6 +325,20 @@ def test_quarantine_leaves_an_idea_alone_that_is_worked_on(home: Path) -> None:
     with file_lock(home / IDEA / "lock"):
         assert codes(check(Books.of(home), quarantine=True)) == ["run_unknown"]
     assert (home / IDEA / "runs" / "9").exists()
+
+
+def test_quarantine_leaves_the_records_of_a_living_job_where_they_are(home: Path) -> None:
+    unknown = home / IDEA / "runs" / "9"
+    unknown.mkdir()
+    lock = job_files.take_lock(str(unknown / job_files.LOCK))  # its shim lives, its server does not
+    try:
+        audit = check(Books.of(home), quarantine=True)
+    finally:
+        os.close(lock)
+    assert (codes(audit), audit.quarantined) == (["run_unknown"], ())
+    assert "its job goes on" in audit.findings[0].message
+    assert unknown.exists()
+    assert len(check(Books.of(home), quarantine=True).quarantined) == 1
 
 
 # ---------------------------------------------------------------- the command

@@ -187,6 +187,28 @@ def test_the_worktree_of_a_baseline_that_no_idea_has_goes(
     assert (worktree / "experiment.py").exists()
 
 
+def test_an_idea_that_is_created_meanwhile_keeps_its_worktree(
+    workspace: Workspace,
+    runner: Runner,
+    home: Path,
+    idea: Idea,
+    template: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also one whose id looks like the name of a baseline's worktree."""
+    list_worktrees = workspace.repository.worktrees
+    created: list[Idea] = []
+
+    def create_and_list() -> list[str]:
+        created.append(runner.create_idea("baseline of ours", template=template))
+        return list_worktrees()
+
+    monkeypatch.setattr(workspace.repository, "worktrees", create_and_list)
+    assert freed(collect(workspace)) == set()
+    assert created[0].id.startswith("baseline-")
+    assert (home / "worktrees" / created[0].id / "experiment.py").exists()
+
+
 def test_an_idea_that_cannot_be_read_keeps_every_baseline(
     workspace: Workspace, runner: Runner, home: Path, idea: Idea
 ) -> None:

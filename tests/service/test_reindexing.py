@@ -18,7 +18,7 @@ from agent_runner.errors import LedgerError, UsageError
 from agent_runner.ledger import Account, Ledger
 from agent_runner.paths import AttemptPaths, file_lock
 from agent_runner.records import Idea, Outcome
-from agent_runner.service import Runner
+from agent_runner.service import Runner, reindexing
 from agent_runner.service.attempt_records import read_attempt_record, record_attempt
 from agent_runner.service.bookkeeping import Books, check
 from agent_runner.service.reindexing import reindex
@@ -154,6 +154,42 @@ def test_what_no_record_tells_of_is_not_dropped_in_silence(home: Path, used: Ide
     findings = {(f["code"], f["subject"]) for f in json.loads(result.stdout)["findings"]}
     assert {("dropped_by_reindex", "run 2"), ("dropped_by_reindex", "attempt 3")} <= findings
     assert result.exit_code == 1
+
+
+def test_one_damaged_idea_does_not_keep_the_others_from_being_rebuilt(
+    home: Path, runner: Runner, used: Idea, template: Path
+) -> None:
+    damaged = runner.create_idea("Damaged", template=template, max_runs=1)
+    record = home / "ideas" / damaged.id / "idea.json"
+    whole = record.read_bytes()
+    record.write_text("{")
+    before = account(home, used)
+    made = reindex(Books.of(home))
+    assert made.ideas == 1 and made.kept is not None
+    assert account(home, used) == before
+    (finding,) = (finding for finding in made.findings if finding.idea == damaged.id)
+    assert (finding.code, finding.subject) == ("record_unreadable", str(record))
+    record.write_bytes(whole)
+    again = reindex(Books.of(home))
+    assert (again.ideas, again.findings) == (2, ())
+    assert account(home, damaged).idea.max_runs == 1
+
+
+def test_an_idea_that_is_created_meanwhile_replaces_nothing(
+    home: Path, used: Idea, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = home / "ideas" / "half"
+    half.mkdir()
+    write = reindexing._write
+
+    def write_and_create(new: Path, accounts: list[Account]) -> None:
+        write(new, accounts)
+        (half / "idea.json").write_text("{}")
+
+    monkeypatch.setattr(reindexing, "_write", write_and_create)
+    with pytest.raises(UsageError, match="created meanwhile"):
+        reindex(Books.of(home))
+    assert list(home.glob("*before*")) == []
 
 
 def test_another_file_is_only_written(home: Path, used: Idea, tmp_path: Path) -> None:

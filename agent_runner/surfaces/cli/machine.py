@@ -68,6 +68,7 @@ def reconcile(context: typer.Context, home: HomeOption = None, as_json: JsonOpti
             return
         for item in found:
             parts = [f"attempt {number} was settled" for number in item.settled]
-            parts += [f"the run of attempt {number} goes on" for number in item.living]
+            parts += [f"the run of attempt {number} is not over" for number in item.living]
+            parts += [item.problem] if item.problem else []
             parts += ["somebody works on it"] if item.busy else []
             print_text(f"{item.idea}: {'; '.join(parts) or 'nothing was left open'}")

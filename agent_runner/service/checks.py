@@ -1,0 +1,110 @@
+"""The template's own checks before a run: seconds in which a fault is found that would have cost one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Protocol
+
+from agent_runner.records import Failure, Idea, Limits, ModelUse, Problem, Stage, Step
+from agent_runner.results import ResultFile, check_results, read_results
+from agent_runner.service import telling
+from agent_runner.service.endings import Ending, problem_of
+from agent_runner.service.evidence import explain, read_events
+from agent_runner.service.jobs import JobRequest, Progress
+from agent_runner.service.runs import grant_environment, set_aside
+from agent_runner.service.workspace import Workspace
+
+
+class Checked(Protocol):
+    """What is needed of a proposal to check its code."""
+
+    @property
+    def workspace(self) -> Workspace: ...
+    @property
+    def idea(self) -> Idea: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def commit(self) -> str: ...
+    @property
+    def progress(self) -> Progress: ...
+    @property
+    def grants(self) -> Mapping[str, ModelUse]: ...
+    @property
+    def warnings(self) -> list[Problem]: ...
+    def cancelled(self) -> Ending | None: ...
+
+
+def run_check(
+    proposal: Checked, name: str, words: str, step: Step, limits: Limits
+) -> Ending | None:
+    """Run a check; its failure is diagnosed like any other, and costs nothing."""
+    workspace, idea = proposal.workspace, proposal.idea
+    worktree = workspace.paths(idea).worktree
+    records = workspace.paths(idea).attempt(proposal.attempt).step(name)
+    out_dir = records.out.absolute()
+    set_aside(out_dir.parent)  # of the same check, by a server that was killed
+    proposal.progress(name, step.command.replace("{out_dir}", "out"))
+    level = workspace.level(idea.template, idea.sandbox)
+    request = JobRequest(
+        idea=idea.id,
+        label=name,
+        command=step.command,
+        out_dir=str(out_dir),
+        worktree=worktree,
+        records=records,
+        limits=limits.model_copy(update={"time_s": step.time_s}),
+        level=level,
+        digest=workspace.sandboxing.report(level).digest,
+        gpus=idea.template.resources.gpus,
+        network=idea.template.resources.network,
+        writes=(out_dir.parent,),
+        environment={**step.env, **grant_environment(proposal.grants)},
+        cancelled=partial(workspace.is_cancelled, idea, proposal.attempt),
+    )
+    ended = workspace.jobs.run(request, proposal.progress)
+    if (ending := proposal.cancelled()) is not None:
+        return ending
+    proposal.warnings.extend(read_events(records).warnings)
+    writes_results = "{out_dir}" in step.command
+    results = read_results(out_dir, not_before_ns=None) if writes_results else ResultFile()
+    failure = explain(
+        ended,
+        records,
+        worktree=worktree,
+        editable=idea.template.editable,
+        limits=request.limits,
+        results_problem=results.problem,
+    )
+    if failure is not None:
+        return _faulty(proposal, words, failure)
+    proposal.warnings.extend(_doubts(words, results))
+    return None
+
+
+def _doubts(step: str, results: ResultFile) -> list[Problem]:
+    """Results so small prove nothing, but what would spoil a run's is worth a word before it."""
+    if results.info is None:
+        return []
+    return [
+        Problem(
+            kind=finding.code,
+            message=f"{step} gave suspicious results: {finding.message}",
+            severity="warning",
+        )
+        for finding in check_results(results.info, None)
+        if finding.severity == "fail"
+    ]
+
+
+def _faulty(proposal: Checked, step: str, failure: Failure) -> Ending:
+    reason = f"{step} found the fault before the run"
+    doubts, commit = tuple(proposal.warnings), proposal.commit
+    failure = failure.model_copy(update={"charged": False, "charged_reason": reason})
+    return Ending(
+        Stage.VALIDATE,
+        reason,
+        lambda budget: telling.check_failure(step, failure, doubts, commit, budget),
+        (problem_of(failure),),
+    )
