@@ -112,14 +112,8 @@ class Workspace:
         asked = {idea.sandbox, self.settings.sandbox} - {"auto"}
         if asked or self.level(idea.template, idea.sandbox) != "L0":
             return None
-        reasons = "; ".join(
-            f"{report.level}: {report.reason}"
-            for report in map(self.sandboxing.report, ("L2", "L1"))
-            if not report.works
-        )
-        return (
-            f"the run had no sandbox, since none works here ({reasons}): see `agent-runner doctor`"
-        )
+        reasons = self.sandboxing.why_not_higher("L0")
+        return f"the run had no sandbox, since none works here: {reasons}"
 
     # ------------------------------------------------------------ history
 

@@ -10,8 +10,8 @@ from .battery import CASES, LEVELS, Case, played
 from .conftest import Player
 from .ground import HERE
 
-# All cases are played at L2. Of the others, unless all is asked for, those in which a level has walls of its own:
-# L1's are Landlock's, L3 adds the kernel's limits to L2, and L0 has none beside what L2 shows of it.
+# All cases are played at L2. At other levels, unless all is asked for, those in which a level has walls of its
+# own: L1's are Landlock's, L3 adds the kernel's limits to L2, and L0 has none beside what L2 shows of it.
 THOROUGH = "HOSTILE_THOROUGH" in os.environ
 OWN_WALLS = {
     "L0": (),

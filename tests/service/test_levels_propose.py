@@ -11,7 +11,7 @@ import pytest
 from sandbox_jobs import need
 
 from agent_runner.errors import SandboxUnavailable
-from agent_runner.records import Outcome
+from agent_runner.records import LevelReport, Outcome
 from agent_runner.service import Runner
 from agent_runner.settings import Settings
 
@@ -99,3 +99,20 @@ def test_what_was_allowed_when_the_idea_began_is_refused_once_more_is_required(
     with pytest.raises(SandboxUnavailable, match="L0 is less than L1"):
         strict.propose(idea.id, edit(RATE, "        self.rate = 0.2"))
     assert runner.show(idea.id).attempts == (), "no attempt was begun"
+
+
+def test_a_run_without_any_sandbox_says_so_where_nobody_asked_for_that(
+    runner: Runner, template: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandboxing = runner._workspace.sandboxing
+    lacking = LevelReport(level="L2", works=False, reason="bwrap is not installed")
+    monkeypatch.setattr(sandboxing, "choose", lambda *_: "L0")
+    monkeypatch.setattr(sandboxing, "_tried", {"L2": lacking})
+    idea = runner.create_idea("Bare", template=template)
+    observation = runner.propose(idea.id, edit(RATE, "        self.rate = 0.2"))
+    assert observation.run is not None and observation.run.sandbox.level == "L0"
+    (warning,) = [p for p in observation.problems if p.kind == "no_sandbox"]
+    assert "bwrap is not installed" in warning.message and warning.message in observation.message
+    asked = runner.create_idea("Asked", template=template, sandbox="L0")
+    observation = runner.propose(asked.id, edit(RATE, "        self.rate = 0.3"))
+    assert "no_sandbox" not in [problem.kind for problem in observation.problems]
