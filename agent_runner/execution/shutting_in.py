@@ -13,7 +13,7 @@ import os
 from agent_runner.execution import landlock, privileges, scratch, seccomp, visible
 from agent_runner.execution.job_files import Confinement, Spec
 
-_LEAST_ABI = 6  # before it, every process of the same user can be sent signals: Linux 6.12
+LEAST_ABI = 6  # before it, every process of the same user can be sent signals: Linux 6.12
 
 
 def restrict(spec: Spec) -> None:
@@ -22,8 +22,8 @@ def restrict(spec: Spec) -> None:
     Raises:
         OSError, seccomp.UnsupportedMachine: it could not be done; the process must not go on.
     """
-    if landlock.abi() < _LEAST_ABI:
-        text = f"the kernel's Landlock is of version {landlock.abi()}, {_LEAST_ABI} is needed"
+    if landlock.abi() < LEAST_ABI:
+        text = f"the kernel's Landlock is of version {landlock.abi()}, {LEAST_ABI} is needed"
         raise OSError(errno.ENOTSUP, text)
     given = spec.confinement
     _refuse_to_show_what_is_hidden(given)

@@ -23,6 +23,7 @@ from pathlib import Path
 from agent_runner.errors import ExecutorError, SandboxUnavailable, UsageError
 from agent_runner.execution import (
     bubblewrap,
+    cgroups,
     child,
     inside,
     landlock,
@@ -193,6 +194,8 @@ def _try(level: str) -> LevelReport:
     if level == "L0":
         reason = "limits and a clean environment; no sandbox"
         return LevelReport(level=level, works=True, reason=reason, digest=digest)
+    if reason := _plainly_lacking(level):
+        return LevelReport(level=level, works=False, reason=reason, digest=digest)
     try:
         answers = _probe(level)
     except _Lacking as error:
@@ -206,6 +209,15 @@ def _try(level: str) -> LevelReport:
         reason="; ".join(faults) or f"{len(answers)} probes as they have to be",
         digest=digest,
     )
+
+
+def _plainly_lacking(level: str) -> str:
+    """What can be seen to be missing without a trial: what is lacking is looked for anew by every command."""
+    if level == "L1" and landlock.abi() < shutting_in.LEAST_ABI:
+        return f"the kernel's Landlock is of version {landlock.abi()}, {shutting_in.LEAST_ABI} is needed"
+    if level in ("L2", "L3") and bubblewrap.program() is None:
+        return "bubblewrap (bwrap) is not installed"
+    return (cgroups.why_unavailable() or "") if level == "L3" else ""
 
 
 def _probe(level: str) -> dict[str, str]:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from agent_runner.errors import ExecutorError
-from agent_runner.execution import bubblewrap, probes, process_tree
-from agent_runner.executors import sandboxing
+from agent_runner.execution import bubblewrap, cgroups, landlock, probes, process_tree
+from agent_runner.executors import Sandboxing, sandboxing
 from agent_runner.executors.local import LocalExecutor
 from agent_runner.records import JobExit, JobSpec
 
 
 def test_a_trial_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bubblewrap, "_PROGRAMS", ())
+    monkeypatch.setattr(sandboxing, "_plainly_lacking", lambda level: "")
     monkeypatch.setattr(
         sandboxing, "_probe", lambda level: {"home": "", "network": "can be reached"}
     )
@@ -117,3 +117,26 @@ def test_a_probe_finds_what_is_open() -> None:
     assert {"signals", "set-uid programs"} <= open_
     assert {"new privileges", "system call filter", "server's environment"} <= open_
     assert {"results", "home", "records", "devices", "shared memory"}.isdisjoint(open_)
+
+
+@pytest.mark.parametrize(
+    ("level", "owner", "name", "answer", "reason"),
+    [
+        ("L1", landlock, "abi", 3, "Landlock is of version 3"),
+        ("L2", bubblewrap, "program", None, "bwrap) is not installed"),
+        ("L3", bubblewrap, "program", None, "bwrap) is not installed"),
+        ("L3", cgroups, "why_unavailable", "it works as root", "it works as root"),
+    ],
+)
+def test_what_is_plainly_lacking_costs_no_trial(
+    level: str,
+    owner: object,
+    name: str,
+    answer: object,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(owner, name, lambda: answer)
+    monkeypatch.setattr(sandboxing, "_probe", lambda _: pytest.fail("it was tried"))
+    report = Sandboxing(None).report(level)
+    assert not report.works and reason in report.reason
