@@ -149,13 +149,16 @@ class LocalJob:
         """Wait for the end, at most `timeout` seconds (None: for ever)."""
         deadline = None if timeout is None else time.monotonic() + timeout
         delay = _FIRST_DELAY_S
-        with self._shim_descriptor() as shim_ended:
+        shim_ended = select.poll()  # not `select`, which knows no descriptor above 1023
+        with self._shim_descriptor() as descriptors:
+            for descriptor in descriptors:
+                shim_ended.register(descriptor, select.POLLIN)
             while (ended := self.poll()) is None:
                 left = delay if deadline is None else min(delay, deadline - time.monotonic())
                 if left <= 0:
                     return None
                 # Wakes up at once when the shim ends.
-                select.select(shim_ended, [], [], left)
+                shim_ended.poll(1000 * left)
                 delay = min(delay * 1.5, _LONGEST_DELAY_S)
         return ended
 

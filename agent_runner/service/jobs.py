@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent_runner.errors import ExecutorError
 from agent_runner.execution.cgroups import remove_orphans
 from agent_runner.execution.environment import (
     build_environment,
@@ -55,6 +56,10 @@ class JobRequest:
     cancelled: Callable[[], bool] = lambda: False
 
 
+class StartFailed(ExecutorError):
+    """A job was not started: there was no slot for it, or no supervisor."""
+
+
 class JobRunner:
     """Runs jobs through an executor, each in its turn, with an environment built from an allow-list."""
 
@@ -73,7 +78,12 @@ class JobRunner:
         self._readable = readable
 
     def run(self, request: JobRequest, progress: Progress) -> JobExit:
-        """Wait for a slot, start the job, and see to its end."""
+        """Wait for a slot, start the job, and see to its end.
+
+        Raises:
+            StartFailed: nothing was started.
+            ExecutorError: it was, and its end cannot be read now.
+        """
         try:
             lease = self._desk.acquire(
                 request.idea,
@@ -84,12 +94,20 @@ class JobRunner:
             )
         except Cancelled:
             return JobExit(reason="not_started", message="cancelled while it waited for a slot")
+        except ExecutorError as error:
+            raise StartFailed(error.message, error.remedy) from error
         with lease:
+            job = self._start(request, lease)
+            return wait(job, request.records, request.label, progress, request.cancelled)
+
+    def _start(self, request: JobRequest, lease: Lease) -> Job:
+        try:
             folder = request.records.folder.absolute()
             folder.mkdir(parents=True, exist_ok=True)
             lease.bind(folder)
-            job = self._executor.start(self._spec(request, lease))
-            return wait(job, request.records, request.label, progress, request.cancelled)
+            return self._executor.start(self._spec(request, lease))
+        except ExecutorError as error:
+            raise StartFailed(error.message, error.remedy) from error
 
     def _spec(self, request: JobRequest, lease: Lease) -> JobSpec:
         folder = request.records.folder.absolute()

@@ -11,7 +11,6 @@ from functools import cached_property
 
 from agent_runner import models
 from agent_runner.edits import apply_to_directory
-from agent_runner.errors import ExecutorError
 from agent_runner.failures import KINDS, charges
 from agent_runner.ledger import UNCHARGED_PER_RUN, RunRow
 from agent_runner.paths import read_json, read_text, write_atomic
@@ -39,7 +38,7 @@ from agent_runner.service.endings import (
     refused_for,
     run_ending,
 )
-from agent_runner.service.jobs import Progress
+from agent_runner.service.jobs import Progress, StartFailed
 from agent_runner.service.runs import (
     RunSpec,
     execute,
@@ -321,7 +320,7 @@ class Proposal:
         self._repository.set_run_ref(self.idea.id, index, self.commit)
         try:
             run = execute(self.workspace, self.run_spec(index), self.progress)
-        except ExecutorError as error:
+        except StartFailed as error:
             reason = f"run_{index} could not be started"
             self.workspace.ledger.settle_run(
                 self.idea.id, index, charged=False, outcome=Outcome.NOT_STARTED, reason=reason

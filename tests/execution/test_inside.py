@@ -15,6 +15,8 @@ import pytest
 from agent_runner.execution import bubblewrap, inside
 
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM)
+# It keeps them to itself, and `make` has them ignored in what it starts.
+OF_THE_C_LIBRARY = {32, 33}
 STATE = """
 import json, os, resource, signal
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -152,14 +154,15 @@ def test_what_the_program_gets(tmp_path: Path) -> None:
     assert state["open"] == [0, 1, 2]
     # Python itself ignores these two; all else is as a program expects to find it.
     own = {signal.SIGPIPE, signal.SIGXFSZ}
-    assert {n for n in range(1, 65) if state["ignored"] >> (n - 1) & 1} == own
+    assert {n for n in range(1, 65) if state["ignored"] >> (n - 1) & 1} - OF_THE_C_LIBRARY == own
     assert state["blocked"] == 0 and state["processes"][0] <= 4096
 
 
 def test_signals_are_default_for_what_does_not_change_them(tmp_path: Path) -> None:
     started = Inside(tmp_path, "/bin/grep", "SigIgn", "/proc/self/status")
     started.let_go()
-    assert started.end()[1].split() == ["SigIgn:", "0" * 16]
+    _, ignored = started.end()[1].split()
+    assert {n for n in range(1, 65) if int(ignored, 16) >> (n - 1) & 1} <= OF_THE_C_LIBRARY
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -26,16 +26,12 @@ def faulty_round(model: Model, folder: Path, **fault: str | None) -> Spoken:
     model.value = new
     model.replies.append(text)
     observation = call(propose, model.home, model.idea, text, key)
-    assert observation.run is not None, observation.message
-    if observation.run.outcome is Outcome.NOT_STARTED:
-        # Not lost: it has never been. (That the very same code can be had later is tested on its own.)
-        assert not observation.budget.charged
-        new += 1
-        text = reply(new - 1, new)
-        model.value = new
+    if [problem.kind for problem in observation.problems] == ["not_started"]:
+        # The fault was told as the answer, and the run and its edit were given back: the same may be sent anew.
+        assert spoken.code == 3 and not observation.budget.charged
         model.replies.append(text)
-        observation = call(propose, model.home, model.idea, text)
-        assert observation.run is not None, observation.message
+        observation = call(propose, model.home, model.idea, text, f"{key} again")
+    assert observation.run is not None, observation.message
     assert observation.run.outcome is Outcome.SUCCEEDED, observation.message
     assert observation.run.metrics == {"loss": float(new)}
     model.ran[new] += 1

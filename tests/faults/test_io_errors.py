@@ -84,7 +84,7 @@ def test_what_could_not_be_started_can_be_had_afterwards(model: Model, folder: P
     text = reply(1, 2)
     (folder / "reply.md").write_text(text)
     spoken = command(folder, *arguments, inject=f"rename:error=ENOSPC:when={number}")
-    if spoken.code != 1 or "spec.json" not in spoken.injected[0]:
+    if spoken.code != 3 or "spec.json" not in spoken.injected[0]:
         pytest.fail(f"the fault was not met: {spoken}")
     observation = call(propose, model.home, model.idea, text, "key")
     if observation.run is None or observation.run.outcome is Outcome.NOT_STARTED:

@@ -113,9 +113,12 @@ def edit_line(edit: Edit, template: Path, old: str, new: str) -> str:
 
 
 def test_code_that_the_machine_keeps_killing_is_not_run_for_ever(
-    runner: Runner, idea: Idea, edit: Edit
+    runner: Runner, template: Path, edit: Edit
 ) -> None:
     """Such runs are refunded, so that the run budget alone would not end them."""
+    # Without a sandbox: in one a signal could only be the program's own doing.
+    idea = runner.create_idea("Killed", template=template, sandbox="L0")
+    runner.baseline(idea.id)
     killed = MAIN + "\n    os.kill(os.getpid(), 9)"
     there, back = edit(MAIN, killed), edit(killed, MAIN)
     for _ in range(2):

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_runner.errors import ExecutorError
 from agent_runner.execution import job_files
 from agent_runner.records import Outcome, Reconciled, Stage
 from agent_runner.service import Runner
-from agent_runner.service.jobs import JobRunner
+from agent_runner.service.jobs import JobRunner, StartFailed
 
 RATE = "        self.rate = 0.1"
 
@@ -137,7 +136,7 @@ def test_a_run_that_could_not_be_started_is_given_back_with_its_edit(
     reply = edit(RATE, "        self.rate = 0.2")
 
     def broken(*_: object) -> None:
-        raise ExecutorError("there is no process to be had", "Free some.")
+        raise StartFailed("there is no process to be had", "Free some.")
 
     with monkeypatch.context() as patched:
         patched.setattr(JobRunner, "run", broken)

@@ -38,7 +38,8 @@ def exit_code(observation: Observation) -> Exit:
     """What a proposal's Observation means to a shell script."""
     if not observation.accepted:
         kinds = {problem.kind for problem in observation.problems}
-        if observation.run is not None and observation.run.outcome is Outcome.NOT_STARTED:
+        unstarted = observation.run is not None and observation.run.outcome is Outcome.NOT_STARTED
+        if unstarted or "not_started" in kinds:
             return Exit.RUN_FAILED
         return Exit.BUDGET_EXHAUSTED if kinds & _BUDGET_KINDS else Exit.REFUSED
     outcome = observation.run.outcome if observation.run else Outcome.LOST
