@@ -12,12 +12,11 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from agent_runner.errors import AgentRunnerError
 from agent_runner.execution import job_files, trees
-from agent_runner.paths import AttemptPaths, Home, IdeaPaths, JobPaths
+from agent_runner.paths import AttemptPaths, Home, IdeaPaths, JobPaths, try_lock
 from agent_runner.records import Record
 from agent_runner.service.workspace import Workspace
 
@@ -77,7 +76,7 @@ class _Collection:
 
     def idea(self, paths: IdeaPaths) -> None:
         """The leftovers of an idea's dead jobs and writers."""
-        with _lock_if_free(paths.lock) as ours:
+        with try_lock(paths.lock) as ours:
             if not ours:
                 self._keep("idea", paths.folder, "a server works on it")
                 return
@@ -93,7 +92,7 @@ class _Collection:
 
     def baseline(self, fingerprint: str) -> None:
         """The leftovers of a baseline's dead jobs."""
-        with _lock_if_free(self._home.baseline_lock(fingerprint)) as ours:
+        with try_lock(self._home.baseline_lock(fingerprint)) as ours:
             folder = self._home.baseline(fingerprint).folder
             if not ours:
                 self._keep("baseline", folder, "it is being measured")
@@ -160,7 +159,7 @@ class _Collection:
     def _baseline_worktree(self, name: str, fingerprint: str) -> None:
         folder = self._home.worktrees / name
         records = self._home.baseline(fingerprint)
-        with _lock_if_free(self._home.baseline_lock(fingerprint)) as ours:
+        with try_lock(self._home.baseline_lock(fingerprint)) as ours:
             locks = (records.folder / job_files.LOCK, records.folder / "prepare" / job_files.LOCK)
             if not ours or any(job_files.is_locked(str(path)) for path in locks):
                 self._keep("worktree", folder, "its baseline is being measured")
@@ -250,20 +249,6 @@ _TEMPORARY = re.compile(rf"\.({_WRITTEN})\.[a-z0-9_]{{8}}|({_WRITTEN})\.[0-9]+\.
 
 def _is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
-
-
-@contextlib.contextmanager
-def _lock_if_free(path: Path) -> Iterator[bool]:
-    """Hold a lock while the block runs; False where somebody else has it."""
-    try:
-        descriptor = job_files.take_lock(str(path))
-    except BlockingIOError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        os.close(descriptor)
 
 
 def _folders(folder: Path) -> list[Path]:
