@@ -146,21 +146,6 @@ def try_lock(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def is_held(path: Path) -> bool:
-    """Whether somebody holds this lock now."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 @dataclass(frozen=True)
 class JobPaths:
     """Records of one job (a run, or a check before it)."""

@@ -125,7 +125,7 @@ def take_lock(path: str) -> int:
 
 
 def is_locked(path: str) -> bool:
-    """Whether a shim lives that holds this lock."""
+    """Whether somebody holds this lock: of a job, its shim."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

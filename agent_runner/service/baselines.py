@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from agent_runner.paths import JobPaths, is_held, read_json, try_lock, write_atomic
+from agent_runner.execution.job_files import is_locked
+from agent_runner.paths import JobPaths, read_json, try_lock, write_atomic
 from agent_runner.records import Idea, Limits, ModelUse, Outcome, RunResult, Step
 from agent_runner.service.jobs import JobRequest, Progress
 from agent_runner.service.runs import (
@@ -68,7 +69,7 @@ def ensure_baseline(
 def is_measuring(workspace: Workspace, idea: Idea) -> bool:
     """Whether somebody measures the idea's baseline now, for this idea or for an equal one."""
     fingerprint = workspace.fingerprint(idea, workspace.model_grants(idea))
-    return is_held(workspace.home.baseline_lock(fingerprint))
+    return is_locked(str(workspace.home.baseline_lock(fingerprint)))
 
 
 def _stands(recorded: RunResult, repeat_failed: bool) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import os
 import re
@@ -16,7 +15,7 @@ from typing import TypeVar
 
 from agent_runner.errors import GitError
 from agent_runner.ledger import Account
-from agent_runner.paths import AttemptPaths, Home, IdeaPaths, JobPaths, read_json
+from agent_runner.paths import AttemptPaths, Home, IdeaPaths, JobPaths, read_json, try_lock
 from agent_runner.records import Idea, Observation, RunResult
 from agent_runner.results import flat_metrics, read_results
 from agent_runner.service.attempt_records import AttemptRecord, read_attempt_record
@@ -92,23 +91,13 @@ class IdeaEvidence:
 @contextmanager
 def idle(lock: Path) -> Iterator[bool]:
     """Hold an idea's lock where it is free; False, and not held, where somebody works on the idea."""
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:  # no folder: nobody can be at work in it
+    if (
+        not lock.parent.exists()
+    ):  # nobody can be at work there, and no folder is to be made for a look
         yield True
         return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-    finally:
-        os.close(descriptor)
+    with try_lock(lock) as free:
+        yield free
 
 
 def list_records(paths: IdeaPaths) -> Listing:

@@ -13,9 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent_runner.errors import AgentRunnerError, UnknownRun, UsageError
+from agent_runner.execution.job_files import is_locked
 from agent_runner.failures import printable
 from agent_runner.history import render
-from agent_runner.paths import file_lock, is_held, read_text, try_lock, write_json
+from agent_runner.paths import file_lock, read_text, try_lock, write_json
 from agent_runner.records import (
     AttemptSummary,
     Cancellation,
@@ -200,7 +201,7 @@ class Runner:
         idea = workspace.idea(idea_id)
         paths = workspace.paths(idea)
         attempts = [row.number for row in workspace.ledger.attempts(idea.id) if row.stage is None]
-        held = is_held(paths.lock)
+        held = is_locked(str(paths.lock))
         if not attempts and not (held and is_measuring(workspace, idea)):
             what = "nothing that could be cancelled" if held else "nothing"
             return Cancellation(

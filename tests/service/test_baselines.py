@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from agent_runner.paths import file_lock, is_held, try_lock, write_json
+from agent_runner.execution.job_files import is_locked
+from agent_runner.paths import file_lock, try_lock, write_json
 from agent_runner.records import Failure, Idea, Outcome, RunResult, Stage
 from agent_runner.service import Runner, baselines
 from agent_runner.service.bookkeeping import Books, check
@@ -172,24 +173,24 @@ def test_orphans_are_ended_under_their_lock_and_living_ones_left_alone(
     seen = []
 
     def end(workspace: object, shared: object) -> None:
-        seen.append(is_held(lock))
+        seen.append(is_locked(str(lock)))
 
     monkeypatch.setattr(baselines, "_end_orphans", end)
     with file_lock(lock):
         baselines.end_orphans(runner._workspace)
     assert seen == [], "somebody measures it"
     baselines.end_orphans(runner._workspace)
-    assert seen == [True] and not is_held(lock)
+    assert seen == [True] and not is_locked(str(lock))
 
 
 def test_a_lock_is_tried_without_waiting(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "lock"
     with try_lock(path) as first, try_lock(path) as second:
         assert (first, second) == (True, False)
-        assert is_held(path)
+        assert is_locked(str(path))
     with pytest.raises(KeyError), try_lock(path):
         raise KeyError
-    assert not is_held(path)
+    assert not is_locked(str(path))
 
 
 # ---------------------------------------------------------------- killed in between
