@@ -7,6 +7,7 @@ Only misuse and broken machines raise:
     ├── UsageError              the caller asked for something that cannot be done as asked
     │   ├── UnknownIdea         no idea of that name in this home
     │   ├── UnknownRun          the idea has no such run
+    │   ├── BaselineRefused     a baseline that was handed in is worth nothing
     │   ├── TemplateError       the folder does not keep the template contract
     │   ├── ChatLogError        the file is not a chat log that can be read
     │   ├── IdempotencyConflict the same key was used for another reply
@@ -15,7 +16,8 @@ Only misuse and broken machines raise:
         ├── GitError            git is missing or refused a command
         ├── LedgerError         the ledger cannot be read or written
         ├── ExecutorError       a run could not be started at all
-        └── SandboxUnavailable  the isolation that was asked for does not work here
+        ├── SandboxUnavailable  the isolation that was asked for does not work here
+        └── ModelUnavailable    none of the models that may be used can be used here
 
 Every error carries what to do next (`remedy`), and the command line shows both.
 """
@@ -54,6 +56,12 @@ class UnknownRun(UsageError):
     """The idea has no run of that number."""
 
     code = "unknown_run"
+
+
+class BaselineRefused(UsageError):
+    """The baseline that was handed in says nothing that a run could be compared with."""
+
+    code = "baseline_refused"
 
 
 class TemplateError(UsageError):
@@ -102,3 +110,9 @@ class SandboxUnavailable(MachineError):
     """The level of isolation that was asked for does not work on this machine, or is less than required."""
 
     code = "sandbox"
+
+
+class ModelUnavailable(MachineError):
+    """None of the language models that may be used can be used on this machine."""
+
+    code = "model_unavailable"

@@ -5,6 +5,7 @@ HOME/
   repo.git/  repo.lock        templates, idea branches and run refs
   worktrees/<idea>/           the agent's files; runs make their `run_i` folders here
   sandbox.json                which levels of isolation work on this machine
+  hub.json                    what the model hub has answered, for a while
   leases/                     who has which GPU or CPU slot, and who waits
   cache/                      shared inputs that do not depend on an edit; runs read them
   blobs/<sha256>              result files as they were read, by their digest
@@ -14,6 +15,7 @@ HOME/
     idea.json  history.json  lock
     attempts/<n>/             attempt.json, reply.md, diff.patch, observation.json, preflight/, smoke/
     runs/<i>/                 job records (spec, started, exit, logs), final_info.json, result.json
+    verifications/<n>/        a run again with other seeds: job records, verification.json
 """
 
 from __future__ import annotations
@@ -228,6 +230,11 @@ class AttemptPaths:
         return self.folder / "observation.json"
 
     @property
+    def baseline(self) -> Path:
+        """Which baseline its run is compared with, where that is not the idea's own: its fingerprint."""
+        return self.folder / "baseline.json"
+
+    @property
     def strays(self) -> Path:
         """Files that lay about in the worktree before this attempt."""
         return self.folder / "strays"
@@ -267,6 +274,10 @@ class IdeaPaths:
     def run(self, index: int) -> JobPaths:
         return JobPaths(self.folder / "runs" / str(index))
 
+    @property
+    def verifications(self) -> Path:
+        return self.folder / "verifications"
+
 
 @dataclass(frozen=True)
 class Home:
@@ -290,6 +301,11 @@ class Home:
     def sandbox(self) -> Path:
         """What the self-test of the sandbox has found."""
         return self.root / "sandbox.json"
+
+    @property
+    def hub(self) -> Path:
+        """What the model hub has answered, for a while."""
+        return self.root / "hub.json"
 
     @property
     def leases(self) -> Path:

@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     sandbox: the level of isolation for ideas that ask for none: `auto` is the highest that works.
     require_level: less than this is refused, whoever asks for it.
     cpu_slots: how many jobs without a GPU may go on at once; 0: half of the processors, at least 2.
+    downloads: whether models that the hub has, and that may be used here, are fetched where they are wanted.
     sandbox_read: folders that runs may read beside what a sandbox always shows (data sets, a library that
         is installed in editable mode), joined by `:` as in PATH.
     """
@@ -32,4 +33,5 @@ class Settings(BaseSettings):
     sandbox: str = "auto"
     require_level: Literal["L0", "L1", "L2", "L3"] = "L0"
     cpu_slots: int = Field(default=0, ge=0)
+    downloads: bool = True
     sandbox_read: str = ""

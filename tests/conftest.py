@@ -15,6 +15,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("AGENT_RUNNER_", "GIT_", "HF_", "TRANSFORMERS_")):
             monkeypatch.delenv(name)
+    # No test asks the real model hub; those about it have a stand-in of their own.
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture

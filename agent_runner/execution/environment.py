@@ -109,6 +109,7 @@ def build_environment(
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOOK), extra.get("PYTHONPATH"))))
     environment["AGENT_RUNNER_RECORD_DIR"] = str(record_dir / JOB)
     environment["AGENT_RUNNER_CACHE"] = str(cache_dir)
+    environment["AGENT_RUNNER_NETWORK"] = "1" if network else "0"
     return environment
 
 

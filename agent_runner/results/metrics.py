@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agent_runner.records import Comparison, MetricDifference
+from agent_runner.records import Comparison, MetricDifference, MetricNoise, Noise
+from agent_runner.results.noise import critical_ratio, difference_std
 
 MAX_METRICS = 500
 MAX_NAME = 200
@@ -68,9 +69,18 @@ def as_number(value: Any) -> float | None:
 
 
 def compare(
-    metrics: Mapping[str, float], baseline_metrics: Mapping[str, float], baseline_id: str
+    metrics: Mapping[str, float],
+    baseline_metrics: Mapping[str, float],
+    baseline_id: str,
+    *,
+    noise: Noise | None = None,
+    fingerprint: str | None = None,
 ) -> Comparison:
-    """Every metric that both have, beside each other. Use it only within one fingerprint."""
+    """Every metric that both have, beside each other, and in units of noise where that was measured.
+
+    Use it only within one fingerprint. The rule for `within_noise` stands in `agent_runner.results.noise`.
+    """
+    measured = noise.metrics if noise is not None else {}
     pairs = {
         name: (baseline_metrics[name], value)
         for name, value in metrics.items()
@@ -78,9 +88,26 @@ def compare(
     }
     return Comparison(
         baseline=baseline_id,
+        fingerprint=fingerprint,
         metrics={
-            name: MetricDifference(baseline=before, value=value, difference=value - before)
+            name: _difference(before, value, measured.get(name))
             for name, (before, value) in pairs.items()
             if math.isfinite(value - before)
         },
+    )
+
+
+def _difference(before: float, value: float, noise: MetricNoise | None) -> MetricDifference:
+    difference = value - before
+    plain = MetricDifference(baseline=before, value=value, difference=difference)
+    std = difference_std(noise)
+    if noise is None or std is None:
+        return plain
+    units = difference / std if std > 0 else math.inf
+    return plain.model_copy(
+        update={
+            "noise": std,
+            "noise_units": units if math.isfinite(units) else None,
+            "within_noise": abs(difference) <= critical_ratio(noise) * std,
+        }
     )

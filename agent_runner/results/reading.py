@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from agent_runner.records import Problem
 from agent_runner.results.parsing import InvalidResults, parse_results
@@ -76,6 +76,44 @@ def read_results(out_dir: Path, *, not_before_ns: int | None) -> ResultFile:
             "results_invalid", place, f"cannot be read: {error.strerror or error}.", data
         )
     return ResultFile(info, None, data)
+
+
+def read_result_file(path: Path) -> ResultFile:
+    """The same for a result file under any name, or the folder that holds `final_info.json`.
+
+    For what a person names: links are followed. Its problem is `results_missing` or `results_invalid`.
+    """
+    try:
+        if path.is_dir():
+            return read_results(path.resolve(), not_before_ns=None)
+        with open(path, "rb", opener=_without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return _named_problem("results_invalid", str(path), "is not a regular file.")
+            return read_result_bytes(stream, str(path))
+    except FileNotFoundError:
+        return _named_problem("results_missing", str(path), "is not there.")
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        why = error.strerror if isinstance(error, OSError) else None
+        return _named_problem("results_invalid", str(path), f"cannot be read: {why or error}.")
+
+
+def read_result_bytes(stream: BinaryIO, name: str) -> ResultFile:
+    """The same for the rest of an open stream; `name` is what the problem calls it."""
+    data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        return _named_problem("results_invalid", name, _too_large(len(data)), data[:MAX_BYTES])
+    try:
+        return ResultFile(parse_results(data), None, data)
+    except InvalidResults as error:
+        return _named_problem("results_invalid", name, f"cannot be used: {error}.", data)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _named_problem(kind: str, name: str, message: str, data: bytes = b"") -> ResultFile:
+    return ResultFile(None, Problem(kind=kind, message=f"{name} {message}", path=name), data)
 
 
 @contextlib.contextmanager

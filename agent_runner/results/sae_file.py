@@ -57,6 +57,29 @@ class SAEFile:
         return found
 
     @property
+    def untrained(self) -> dict[str, float]:
+        """What an SAE that was never trained scores on the same data, by the names of `metrics`."""
+        return _numbers(self.section("untrained"))
+
+    @property
+    def k_asked(self) -> list[int]:
+        """The numbers of features that probes were asked for, without those that are no such number."""
+        asked = self.section("eval_config").get("k_values")
+        numbers = [as_number(k) for k in asked] if isinstance(asked, list) else []
+        return [int(k) for k in numbers if k is not None and 0 < k < 1e6 and k == int(k)]
+
+    @property
+    def datasets_asked(self) -> list[str]:
+        asked = self.section("eval_config").get("dataset_names")
+        return [n for n in asked if isinstance(n, str)] if isinstance(asked, list) else []
+
+    @property
+    def test_size(self) -> float | None:
+        """Texts that each probe of a data set is tested on."""
+        size = as_number(self.section("eval_config").get("probe_test_set_size"))
+        return size if size is not None and size >= 1 else None
+
+    @property
     def layers(self) -> dict[str, int]:
         """Every layer that the file names, by where it does."""
         config = self.section("sae_cfg_dict")

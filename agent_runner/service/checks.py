@@ -9,7 +9,7 @@ from typing import Protocol
 from agent_runner.records import Failure, Idea, Limits, ModelUse, Problem, Stage, Step
 from agent_runner.results import ResultFile, check_results, read_results
 from agent_runner.service import telling
-from agent_runner.service.endings import Ending, problem_of
+from agent_runner.service.endings import Ending, problem_of, refused
 from agent_runner.service.evidence import explain, read_events
 from agent_runner.service.jobs import JobRequest, Progress
 from agent_runner.service.runs import grant_environment, set_aside
@@ -66,7 +66,8 @@ def run_check(
     ended = workspace.jobs.run(request, proposal.progress)
     if (ending := proposal.cancelled()) is not None:
         return ending
-    proposal.warnings.extend(read_events(records).warnings)
+    events = read_events(records)
+    proposal.warnings.extend(events.warnings)
     writes_results = "{out_dir}" in step.command
     results = read_results(out_dir, not_before_ns=None) if writes_results else ResultFile()
     failure = explain(
@@ -77,10 +78,23 @@ def run_check(
         limits=request.limits,
         results_problem=results.problem,
     )
+    if failure is not None and events.refused is not None:
+        return _without_model(events.refused)
     if failure is not None:
         return _faulty(proposal, words, failure)
     proposal.warnings.extend(_doubts(words, results))
     return None
+
+
+def _without_model(asked: ModelUse) -> Ending:
+    """The code asks for a model that cannot be had, nor another in its place: no fault of the code's."""
+    message = (
+        f"Your edit was applied, but it asks for the language model {asked.requested}, which cannot be used, "
+        f"so no run was started: {asked.reason}. {asked.remedy}"
+    )
+    return refused(
+        Stage.VALIDATE, "model_unavailable", message.rstrip(), "its model cannot be used here"
+    )
 
 
 def _doubts(step: str, results: ResultFile) -> list[Problem]:

@@ -18,6 +18,7 @@ from agent_runner.errors import AgentRunnerError
 from agent_runner.execution import job_files, trees
 from agent_runner.paths import AttemptPaths, Home, IdeaPaths, JobPaths, try_lock
 from agent_runner.records import Record
+from agent_runner.service.baselines import default_fingerprint
 from agent_runner.service.workspace import Workspace
 
 GRACE_S = 14 * 24 * 3600.0  # as git's own: no commit takes that long to be made
@@ -89,6 +90,8 @@ class _Collection:
                 self._temporary(attempt)
                 for step in _folders(attempt):
                     self._job(step)
+            for again in _folders(paths.verifications):
+                self._job(again)
 
     def baseline(self, fingerprint: str) -> None:
         """The leftovers of a baseline's dead jobs."""
@@ -98,7 +101,7 @@ class _Collection:
                 self._keep("baseline", folder, "it is being measured")
                 return
             self._job(folder)
-            for step in _folders(folder):
+            for step in (*_folders(folder), *_folders(folder / "noise")):
                 self._job(step)
 
     def _job(self, folder: Path) -> None:
@@ -179,15 +182,14 @@ class _Collection:
             self._freed("worktree entry", entry, size, f"{folder} is gone")
 
     def _fingerprints(self) -> set[str] | None:
-        """The baselines that ideas have; None where that is not certain."""
+        """The baselines that ideas would be measured by now; None where that is not certain."""
         wanted = set()
         for folder in _folders(self._home.ideas):
             if not self._home.idea(folder.name).record.exists():
                 continue
             try:
                 idea = self._workspace.idea(folder.name)
-                grants = self._workspace.model_grants(idea)
-                wanted.add(self._workspace.fingerprint(idea, grants))
+                wanted.add(default_fingerprint(self._workspace, idea))
             except (AgentRunnerError, ValueError, OSError):
                 return None
         return wanted

@@ -34,6 +34,7 @@ class JobEvents:
     phase: str | None = None
     device: str | None = None
     model: ModelUse | None = None
+    refused: ModelUse | None = None  # asked for, and not to be had, nor another in its place
     warnings: tuple[Problem, ...] = ()
 
 
@@ -103,12 +104,13 @@ def explain(
 
 
 def read_events(records: JobPaths) -> JobEvents:
-    """The last phase, device and model, and every warning, of `events.jsonl`.
+    """The last phase, device and model (or refusal of one), and every warning, of `events.jsonl`.
 
     The file is written by the experiment's own process, so nothing in it is believed beyond its shape.
     """
     phase = device = None
     model: ModelUse | None = None
+    refused: ModelUse | None = None
     warnings: list[Problem] = []
     text = read_text(records.events) or read_strange(records.live_events, _MAX_EVENT_BYTES)
     for event in _lines(text):
@@ -117,6 +119,8 @@ def read_events(records: JobPaths) -> JobEvents:
         used = event.get("model")
         if isinstance(used, dict):
             model = _model_use(used) or model
+        if isinstance(refusal := event.get("model_refused"), dict):
+            refused = _model_use({**refusal, "granted": "none"}) or refused
         warning = event.get("warning")
         if isinstance(warning, dict) and len(warnings) < _MAX_WARNINGS:
             warnings.append(
@@ -126,7 +130,7 @@ def read_events(records: JobPaths) -> JobEvents:
                     severity="warning",
                 )
             )
-    return JobEvents(phase, device, model, tuple(warnings))
+    return JobEvents(phase, device, model, refused, tuple(warnings))
 
 
 def _log(path: Path) -> str:
@@ -155,7 +159,8 @@ def _model_use(fields: Mapping[str, Any]) -> ModelUse | None:
     requested, granted = _text(fields.get("requested")), _text(fields.get("granted"))
     if requested is None or granted is None:
         return None
-    return ModelUse(requested=requested, granted=granted, reason=_text(fields.get("reason")) or "")
+    reason, remedy = (_text(fields.get(name)) or "" for name in ("reason", "remedy"))
+    return ModelUse(requested=requested, granted=granted, reason=reason, remedy=remedy)
 
 
 def _text(value: object) -> str | None:

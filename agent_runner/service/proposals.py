@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
-from agent_runner import models
 from agent_runner.edits import apply_to_directory
 from agent_runner.failures import KINDS, charges
 from agent_runner.ledger import UNCHARGED_PER_RUN, RunRow
+from agent_runner.models import Asset
 from agent_runner.paths import read_json, read_text, write_atomic
 from agent_runner.records import (
     Idea,
@@ -24,7 +24,6 @@ from agent_runner.records import (
     RunResult,
     Stage,
 )
-from agent_runner.results import is_degenerate
 from agent_runner.service import telling
 from agent_runner.service.baselines import ensure_baseline
 from agent_runner.service.checks import run_check
@@ -39,11 +38,10 @@ from agent_runner.service.endings import (
     run_ending,
 )
 from agent_runner.service.jobs import Progress, StartFailed
-from agent_runner.service.runs import (
-    RunSpec,
-    execute,
-    stored_result,
-)
+from agent_runner.service.matching import degenerate, match_baseline, matched_baseline
+from agent_runner.service.model_access import Decision, decide, newly_named
+from agent_runner.service.model_checks import check_models, tell_of_change
+from agent_runner.service.runs import RunSpec, execute, stored_result
 from agent_runner.service.workspace import Workspace
 from agent_runner.validation import check_contract, check_static
 
@@ -83,6 +81,7 @@ class Proposal:
             self._has_baseline,
             self._preflight,
             self._smoke,
+            self._has_match,
         )
         for step in steps:
             ending = self.cancelled() or step()
@@ -97,9 +96,25 @@ class Proposal:
         return cancelled(Stage.VALIDATE if self.commit else Stage.APPLY, applied=bool(self.commit))
 
     @cached_property
-    def grants(self) -> dict[str, ModelUse]:
+    def models(self) -> Decision:
         """Decided once: the checks before a run and the run itself get the same models."""
-        return self.workspace.model_grants(self.idea)
+        asked = frozenset(asset.name for asset in self.named_anew if asset.kind == "model")
+        cancelled = partial(self.workspace.is_cancelled, self.idea, self.attempt)
+        return decide(self.workspace, self.idea, asked, progress=self.progress, cancelled=cancelled)
+
+    @property
+    def grants(self) -> dict[str, ModelUse]:
+        return self.models.grants
+
+    @cached_property
+    def named_anew(self) -> tuple[Asset, ...]:
+        """Models and data sets that the edited files name and the template does not."""
+        texts = self._editable_texts()
+        base = {name: self._repository.show(self.idea.base_commit, name) for name in texts}
+        return newly_named(texts, base)
+
+    def _editable_texts(self) -> dict[str, str]:
+        return {name: read_text(self._paths.worktree / name) for name in self._editable}
 
     # ------------------------------------------------------------ admit, before any work
 
@@ -173,6 +188,8 @@ class Proposal:
     def _is_new(self) -> Ending | None:
         """Code that this idea has run, or that was found faulty, is answered from the record."""
         if self.tree == self.idea.base_tree:
+            if (ending := self._has_model()) is not None:
+                return ending
             baseline = self._baseline()
             return self.cancelled() or self._already_run(baseline)
         refunded: list[RunResult] = []
@@ -232,7 +249,7 @@ class Proposal:
 
     def _validate(self) -> Ending | None:
         self.progress("validate", "")
-        texts = {name: read_text(self._paths.worktree / name) for name in self._editable}
+        texts = self._editable_texts()
         # Beside the template and not the edit before: an edit stays applied, and so do its faults.
         base = {name: self._repository.show(self.idea.base_commit, name) for name in texts}
         found = check_static(
@@ -264,32 +281,19 @@ class Proposal:
         return {name: read_text(self._paths.worktree / name) for name in python}
 
     def _has_model(self) -> Ending | None:
-        template = self.idea.template
-        if not template.models or self.grants:
-            return None
-        machine = models.Machine.here(network=template.resources.network)
-        reasons = models.obstacles(template.models, self._paths.worktree, machine)
-        listing = "\n".join(f"- {name}: {reason}" for name, reason in reasons.items())
-        message = (
-            f"Your edit was applied, but none of the template's models can be used:\n{listing}"
-        )
-        return refused(Stage.VALIDATE, "model_unavailable", message, "no model can be used here")
+        return check_models(self)
 
     def _has_baseline(self) -> Ending | None:
-        baseline = self._baseline()
-        if is_degenerate(baseline.findings):
-            reasons = "\n".join(f"- {f.code}: {f.message}" for f in baseline.findings)
-            message = (
-                "Your edit was applied, but nothing can be compared with this idea's baseline, so no run "
-                f"was started. The template has to be mended first:\n{reasons}"
-            )
-            return refused(
-                Stage.ADMIT, "baseline_degenerate", message, "the baseline is degenerate"
-            )
-        return None
+        return degenerate(self._baseline())
 
     def _baseline(self) -> RunResult:
-        return ensure_baseline(self.workspace, self.idea, self.progress, attempt=self.attempt)
+        return ensure_baseline(
+            self.workspace,
+            self.idea,
+            self.progress,
+            attempt=self.attempt,
+            decision=self.models,
+        )
 
     def _preflight(self) -> Ending | None:
         step = self.idea.template.preflight
@@ -301,6 +305,10 @@ class Proposal:
             return None
         limits = self.idea.template.limits
         return run_check(self, "smoke", "a smoke run on tiny settings", step, limits)
+
+    def _has_match(self) -> Ending | None:
+        tell_of_change(self)
+        return match_baseline(self)
 
     # ------------------------------------------------------------ admit and execute
 
@@ -332,7 +340,7 @@ class Proposal:
 
     def run_spec(self, index: int) -> RunSpec:
         assert self.tree is not None
-        baseline = self._paths.run(0)
+        baseline = matched_baseline(self.workspace, self.idea, self.attempt)
         return RunSpec(
             idea=self.idea,
             index=index,
@@ -342,8 +350,10 @@ class Proposal:
             records=self._paths.run(index),
             grants=self.grants,
             attempt=self.attempt,
-            baseline=stored_result(baseline),
-            baseline_info=read_json(baseline.final_info),
+            fingerprint=baseline.fingerprint,
+            baseline_name=baseline.name,
+            baseline=baseline.result,
+            baseline_info=baseline.info,
         )
 
 

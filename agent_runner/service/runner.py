@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,19 @@ from agent_runner.records import (
     RunResult,
     Stage,
     Template,
+    Verification,
 )
 from agent_runner.service import telling
 from agent_runner.service.attempt_records import record_attempt
-from agent_runner.service.baselines import end_orphans, ensure_baseline, is_measuring
+from agent_runner.service.baselines import ensure_baseline, is_measuring
+from agent_runner.service.imported_baselines import check_import, import_baseline
 from agent_runner.service.jobs import Progress
+from agent_runner.service.model_access import Decision, check_names, decide
 from agent_runner.service.proposals import Proposal
 from agent_runner.service.recovery import recover, stored_observation
 from agent_runner.service.runs import stored_result
+from agent_runner.service.shared_baselines import end_orphans
+from agent_runner.service.verifying import verify
 from agent_runner.service.workspace import Workspace
 from agent_runner.settings import Settings
 from agent_runner.templates import default_folder, load_template, template_files
@@ -72,6 +77,9 @@ class Runner:
         max_runs: int = 10,
         limits: Mapping[str, Any] | None = None,
         sandbox: str = "auto",
+        models: Sequence[str] = (),
+        fallback: bool = True,
+        baseline: Mapping[str, Any] | None = None,
     ) -> Idea:
         """Start an idea: a branch and worktree of the template, a budget, and its first message.
 
@@ -79,8 +87,12 @@ class Runner:
             template: a template folder, or `default` for the built-in SAE template.
             limits: fields of `Limits` that override the template's (`{"time_s": 600}`).
             sandbox: the level of isolation of its runs (`L0` to `L3`); `auto` is the highest that works.
+            models: which of the template's language models it may use, in order of preference; none named: all.
+            fallback: whether another model may take the place of one that cannot be used.
+            baseline: results that were measured elsewhere (a parsed `final_info.json`), to be run_0 here.
 
         Raises:
+            BaselineRefused: the baseline that was handed in is degenerate, or no result at all.
             TemplateError: the folder does not keep the template contract.
             UsageError: an empty title, or a budget below 1.
             SandboxUnavailable: the level does not work on this machine, or is less than what is required.
@@ -91,6 +103,9 @@ class Runner:
             raise UsageError(f"a budget of {max_runs} runs allows nothing", "Give at least 1.")
         folder = default_folder() if str(template) == "default" else Path(template)
         loaded = _with_limits(load_template(folder), limits or {})
+        check_names(loaded, models)
+        if baseline is not None:
+            check_import(baseline)
         workspace = self._workspace
         workspace.level(loaded, sandbox)
         commit, tree = workspace.repository.snapshot(
@@ -105,6 +120,8 @@ class Runner:
             base_tree=tree,
             max_runs=max_runs,
             sandbox=sandbox,
+            models=tuple(models),
+            fallback=fallback,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         paths = workspace.paths(idea)
@@ -115,6 +132,8 @@ class Runner:
         write_json(paths.record, idea)
         # Last: an idea exists once the ledger has it, and by then everything of it is there.
         workspace.ledger.add_idea(idea.id, idea.title, max_runs)
+        if baseline is not None:
+            import_baseline(workspace, idea, baseline)
         return idea
 
     def ideas(self) -> list[IdeaView]:
@@ -190,6 +209,25 @@ class Runner:
             record_attempt(workspace.paths(idea).attempt(attempt.number), attempt)
             begun = attempt.created
             return Proposal(workspace, idea, attempt.number, reply, progress, begun).observe()
+
+    def verify(
+        self, idea_id: str, index: int, *, seed_offset: int = 1, progress: Progress = _silent
+    ) -> Verification:
+        """Run a run's code again with every seed moved: do its numbers move as measured ones do? Never charged.
+
+        Raises:
+            UnknownRun, UsageError, ModelUnavailable: see `agent_runner.service.verifying.verify`.
+        """
+        workspace = self._workspace
+        return verify(workspace, workspace.idea(idea_id), index, seed_offset, progress)
+
+    def models(self, idea_id: str) -> Decision:
+        """What was found out about the models and data of an idea's template, and what each name stands for.
+
+        Nothing is fetched for the question.
+        """
+        workspace = self._workspace
+        return decide(workspace, workspace.idea(idea_id), cancelled=lambda: True)
 
     def cancel(self, idea_id: str, *, progress: Progress = _silent) -> Cancellation:
         """Ask for the end of what is going on for an idea, at whatever stage it is.

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from agent_runner.models import ANY_OTHER
 from agent_runner.paths import JobPaths, read_json, sync_tree, write_atomic, write_json
 from agent_runner.records import (
     Comparison,
@@ -26,13 +27,15 @@ from agent_runner.records import (
     RunResult,
     Sandbox,
 )
-from agent_runner.results import check_results, compare, flat_metrics, read_results
+from agent_runner.results import check_history, check_results, compare, flat_metrics, read_results
 from agent_runner.service.evidence import explain, read_events
 from agent_runner.service.jobs import JobRequest, Progress, wait
 from agent_runner.service.workspace import Workspace
 
 # Signals by which a program ends itself; every other one was sent to it.
 _CRASH_SIGNALS = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP"}
+
+IMPORTED = "imported"  # the fingerprint of a baseline that was measured elsewhere
 
 # Findings by which a run's numbers were measured in another way than the baseline's.
 _OTHER_MEASUREMENT = {"reference-moved", "config-differs"}
@@ -58,6 +61,9 @@ class RunSpec:
     records: JobPaths
     grants: dict[str, ModelUse]
     attempt: int = 0  # of which it is the run; 0 for the baseline
+    seed_offset: int = 0  # added to every seed that the template's harness sets
+    fingerprint: str | None = None
+    baseline_name: str = "run_0"
     baseline: RunResult | None = None
     baseline_info: dict[str, Any] | None = None
 
@@ -89,7 +95,10 @@ def execute(workspace: Workspace, spec: RunSpec, progress: Progress) -> RunResul
         digest=workspace.sandboxing.report(level).digest,
         gpus=template.resources.gpus,
         network=template.resources.network,
-        environment=grant_environment(spec.grants),
+        environment={
+            **grant_environment(spec.grants),
+            **({"AGENT_RUNNER_SEED_OFFSET": str(spec.seed_offset)} if spec.seed_offset else {}),
+        },
         cancelled=partial(workspace.is_cancelled, spec.idea, spec.attempt),
     )
     return conclude(workspace, spec, workspace.jobs.run(request, progress))
@@ -115,15 +124,16 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         worktree=spec.worktree,
         editable=template.editable,
         limits=template.limits,
-        results_problem=_tampering(workspace, spec.idea) or results.problem,
+        results_problem=_tampering(workspace, spec) or results.problem,
     )
     outcome = outcome_of(ended, failed=failure is not None)
     out_of_time = outcome is Outcome.TIMED_OUT
     partial = results.info is not None and (out_of_time or ended.soft_deadline_sent)
     info = results.info if failure is None or out_of_time else None
     metrics = flat_metrics(info) if info is not None else {}
-    findings = check_results(info, spec.baseline_info) if info is not None else ()
-    comparison, apart = _compare(metrics, events.model, spec.baseline)
+    findings = _check(info, spec) if info is not None else ()
+    model = _with_remedy(events.model, spec.grants)
+    comparison, apart = _compare(metrics, model, spec)
     if out_of_time or any(finding.code in _OTHER_MEASUREMENT for finding in findings):
         comparison = None
     if partial:
@@ -142,7 +152,8 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         comparison=comparison,
         findings=(*findings, *apart),
         failure=failure,
-        model=events.model,
+        model=model,
+        fingerprint=spec.fingerprint,
         resources=ResourceUse(
             peak_memory_bytes=ended.peak_memory_bytes,
             output_bytes=ended.stdout_bytes + ended.stderr_bytes,
@@ -155,10 +166,25 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
             "results_sha256": results.sha256,
         },
     )
+    beside_others = check_history(result, _earlier(workspace, spec), limits=template.limits)
+    result = result.model_copy(update={"findings": (*result.findings, *beside_others)})
     if info is not None:
         write_atomic(spec.records.final_info, json.dumps(info, indent=2).encode() + b"\n")
     write_json(spec.records.result, result)
     return result
+
+
+def _check(info: dict[str, Any], spec: RunSpec) -> tuple[Finding, ...]:
+    noise = spec.baseline.noise if spec.baseline else None
+    return check_results(info, spec.baseline_info, noise=noise)
+
+
+def _earlier(workspace: Workspace, spec: RunSpec) -> list[RunResult]:
+    """The idea's runs before this one, the baseline among them."""
+    rows = workspace.ledger.runs(spec.idea.id) if spec.index else ()
+    paths = workspace.paths(spec.idea)
+    found = (stored_result(paths.run(row.number)) for row in rows if row.number < spec.index)
+    return [result for result in found if result is not None]
 
 
 def _keep(path: Path, data: bytes) -> None:
@@ -175,10 +201,12 @@ def _sandbox(records: JobPaths) -> Sandbox:
     return Sandbox(level=str(started.get("level") or "L0"), digest=started.get("digest"))
 
 
-def _tampering(workspace: Workspace, idea: Idea) -> Problem | None:
+def _tampering(workspace: Workspace, spec: RunSpec) -> Problem | None:
     """Results cannot be trusted when the run itself has rewritten what it was measured with."""
-    editable = idea.template.editable
-    changed = [n for n in workspace.repository.changed_files(idea.id) if n not in editable]
+    editable = spec.idea.template.editable
+    changed = [
+        n for n in workspace.repository.changed_files(spec.worktree.name) if n not in editable
+    ]
     if not changed:
         return None
     return Problem(
@@ -217,18 +245,31 @@ def grant_environment(grants: Mapping[str, ModelUse]) -> dict[str, str]:
     """How the template's harness learns which model each name stands for."""
     if not grants:
         return {}
-    answers = {name: {"granted": use.granted, "reason": use.reason} for name, use in grants.items()}
+    answers = {
+        name: {"granted": use.granted or None, "reason": use.reason, "remedy": use.remedy}
+        for name, use in grants.items()
+    }
     return {"AGENT_RUNNER_MODELS": json.dumps(answers)}
 
 
+def _with_remedy(model: ModelUse | None, grants: Mapping[str, ModelUse]) -> ModelUse | None:
+    """What the run says of its model, with what a person can do about it."""
+    use = grants.get(model.requested) or grants.get(ANY_OTHER) if model else None
+    if model is None or use is None or model.granted == model.requested:
+        return model
+    return model.model_copy(update={"remedy": use.remedy})
+
+
 def _compare(
-    metrics: dict[str, float], model: ModelUse | None, baseline: RunResult | None
+    metrics: dict[str, float], model: ModelUse | None, spec: RunSpec
 ) -> tuple[Comparison | None, tuple[Finding, ...]]:
     """Compare within one fingerprint only: another language model is another baseline."""
+    baseline = spec.baseline
     if not metrics or baseline is None or not baseline.metrics:
         return None, ()
     ours, theirs = (use.granted if use else None for use in (model, baseline.model))
-    if ours != theirs:
+    unknown = theirs is None and baseline.fingerprint == IMPORTED
+    if ours != theirs and not unknown:
         return None, (
             Finding(
                 severity="warn",
@@ -236,7 +277,14 @@ def _compare(
                 message=f"this run used {ours}, the baseline {theirs}: their numbers are not compared",
             ),
         )
-    return compare(metrics, baseline.metrics, "run_0"), ()
+    compared = compare(
+        metrics,
+        baseline.metrics,
+        spec.baseline_name,
+        noise=baseline.noise,
+        fingerprint=baseline.fingerprint,
+    )
+    return compared, ()
 
 
 def set_aside(out_dir: Path) -> None:
@@ -257,12 +305,12 @@ def copy_records(source: JobPaths, target: JobPaths, *, earlier: Path) -> None:
     """Give an idea its own copy of a shared baseline's record; the one before is kept as `earlier/<n>`.
 
     The copy is made below `earlier` and takes its place only when it is whole and on disk. What the shared
-    record keeps of earlier baselines is not copied.
+    record keeps of earlier baselines, and of the runs that its noise floor was measured by, is not copied.
     """
     copy = earlier / "copying"
     if copy.exists():  # of a server that was killed over it
         shutil.rmtree(copy)
-    kept = [path.name for path in source.folder.glob("earlier-*")]
+    kept = [path.name for path in source.folder.glob("earlier-*")] + ["noise"]
     shutil.copytree(
         source.folder,
         copy,

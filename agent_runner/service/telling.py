@@ -15,10 +15,12 @@ from agent_runner.records import (
     Finding,
     Idea,
     Location,
+    MetricDifference,
     ModelUse,
     Outcome,
     Problem,
     RunResult,
+    Verification,
 )
 
 _MAX_FILE_CHARACTERS = 120_000
@@ -74,7 +76,7 @@ def baseline_note(run: RunResult) -> str:
         why = f"\n\n{failure_text(run.failure)}" if run.failure else ""
         return f"The baseline (run_0) did not succeed ({run.outcome}). Runs go on without a comparison.{why}"
     lines = ["Baseline results (run_0):", "", *_metric_lines(run)]
-    lines += _model_lines(run.model) + _finding_lines(run.findings)
+    lines += _noise_lines(run) + _model_lines(run.model) + _finding_lines(run.findings)
     return "\n".join(lines)
 
 
@@ -134,6 +136,30 @@ def run_report(run: RunResult, problems: Sequence[Problem], budget: Budget, outp
     return "\n\n".join(parts)
 
 
+def verification(found: Verification) -> str:
+    """What a run with moved seeds says of the run it repeats."""
+    verdicts = {
+        "moves": "its numbers move with the seeds, as measured numbers do",
+        "hard_coded": "its numbers do not come from what it computes",
+        "doubtful": "its numbers move, but not all is well",
+        "undecided": "its code has no seed that could be moved, so this proves nothing",
+        "failed": f"with other seeds it {found.outcome.replace('_', ' ')}",
+    }
+    places = [f"{seed.file}:{seed.line} {seed.value} -> {seed.moved}" for seed in found.seeds]
+    moved = ", ".join(places[:_MAX_VALUES]) or "none is written in the files that may be edited"
+    lines = [
+        f"run_{found.run} again, its seeds moved by {found.offset}: {verdicts[found.verdict]}.",
+        f"Seeds in the code: {moved}.",
+    ]
+    if found.comparison is not None:
+        values = {name: pair.value for name, pair in found.comparison.metrics.items()}
+        lines += ["", *_comparison_lines(values, found.comparison.metrics, f"run_{found.run}")]
+    if found.failure is not None:
+        lines += ["", failure_text(found.failure)]
+    lines += [*_finding_lines(found.findings), "", "This used no run."]
+    return "\n".join(lines)
+
+
 def budget_line(budget: Budget) -> str:
     """One line that ends every message."""
     charged = "This used one run" if budget.charged else "This used no run"
@@ -190,30 +216,65 @@ def _outcome_words(run: RunResult) -> str:
 
 def _metric_lines(run: RunResult) -> list[str]:
     """A table of metrics, beside the baseline's where there is a comparison."""
-    compared = run.comparison.metrics if run.comparison else {}
-    same = [name for name in run.metrics if name in compared and compared[name].difference == 0]
-    names = [name for name in run.metrics if name not in same][:_MAX_METRICS]
+    return _comparison_lines(run.metrics, run.comparison.metrics if run.comparison else {})
+
+
+def _comparison_lines(
+    metrics: Mapping[str, float],
+    compared: Mapping[str, MetricDifference],
+    other: str = "baseline",
+) -> list[str]:
+    """Metrics beside another run's, in its noise; those that are the same are only named."""
+    same = [name for name in metrics if name in compared and compared[name].difference == 0]
+    names = [name for name in metrics if name not in same][:_MAX_METRICS]
     if not names:
-        return [f"All {len(same)} metrics are exactly the baseline's."]
+        return [f"All {len(same)} metrics are exactly the {other}'s."]
     width = max(len(name) for name in names)
     header = f"{'metric':<{width}}  {'value':>10}"
     if compared:
-        header += f"  {'baseline':>10}  {'difference':>10}"
+        header += f"  {other:>10}  {'difference':>10}"
     lines = [header]
     for name in names:
-        line = f"{name:<{width}}  {run.metrics[name]:>10.4g}"
+        line = f"{name:<{width}}  {metrics[name]:>10.4g}"
         if name in compared:
             pair = compared[name]
-            line += f"  {pair.baseline:>10.4g}  {pair.difference:>+10.4g}"
-            if pair.noise_units is not None:
-                line += f"  ({pair.noise_units:+.1f} x noise)"
+            line += f"  {pair.baseline:>10.4g}  {pair.difference:>+10.4g}{_in_noise(pair)}"
         lines.append(line)
-    if len(run.metrics) > len(names) + len(same):
-        more = len(run.metrics) - len(names) - len(same)
+    if len(metrics) > len(names) + len(same):
+        more = len(metrics) - len(names) - len(same)
         lines.append(f"... and {more} more in final_info.json")
     if same:
-        lines.append(f"Exactly as in the baseline: {', '.join(same[:_MAX_METRICS])}.")
+        lines.append(f"Exactly as in the {other}: {', '.join(same[:_MAX_METRICS])}.")
+    if any(pair.noise_units is not None for pair in compared.values()):
+        lines.append(
+            "(x noise: in standard deviations of the difference of two runs of unchanged code; `within noise`: "
+            "as large a difference is to be expected without any edit.)"
+        )
     return lines
+
+
+def _in_noise(pair: MetricDifference) -> str:
+    if pair.noise_units is None:
+        return ""
+    note = ", within noise" if pair.within_noise else ""
+    return f"  ({pair.noise_units:+.1f} x noise{note})"
+
+
+def _noise_lines(run: RunResult) -> list[str]:
+    """How far a baseline's metrics scatter."""
+    if run.noise is None:
+        return []
+    if not run.noise.metrics:
+        return [f"No noise floor was measured: {run.noise.problem or 'too few runs'}."]
+    scatter = {name: found for name, found in run.noise.metrics.items() if found.std > 0}
+    shown = ", ".join(
+        f"{name} {found.std:.2g}" for name, found in list(scatter.items())[:_MAX_METRICS]
+    )
+    lines = [
+        f"Noise: standard deviations over {len(run.noise.seeds)} runs of unchanged code with different seeds: "
+        f"{shown or 'zero for every metric'}."
+    ]
+    return lines + ([f"Not all were measured: {run.noise.problem}."] if run.noise.problem else [])
 
 
 def _model_lines(model: ModelUse | None) -> list[str]:
@@ -221,7 +282,8 @@ def _model_lines(model: ModelUse | None) -> list[str]:
         return []
     if model.requested == model.granted:
         return [f"Language model: {model.granted}."]
-    return [f"Language model: {model.granted}, instead of {model.requested}: {model.reason}."]
+    line = f"Language model: {model.granted}, instead of {model.requested}: {model.reason}."
+    return [f"{line} {model.remedy}".rstrip()]
 
 
 def _finding_lines(findings: Sequence[Finding]) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent_runner import models
@@ -15,7 +13,7 @@ from agent_runner.history import History, Text
 from agent_runner.leases import LeaseDesk, default_cpu_slots, discover
 from agent_runner.ledger import Ledger
 from agent_runner.paths import Home, IdeaPaths, read_json, write_json
-from agent_runner.records import Budget, Idea, ModelUse, Template
+from agent_runner.records import Budget, Idea, Template
 from agent_runner.service.jobs import JobRunner
 from agent_runner.settings import Settings
 from agent_runner.worktrees import Repository
@@ -137,20 +135,14 @@ class Workspace:
         self.save_history(idea, history)
         return history
 
-    # ------------------------------------------------------------ what a run depends on beside its code
+    # ------------------------------------------------------------ models
 
-    def model_grants(self, idea: Idea) -> dict[str, ModelUse]:
-        machine = models.Machine.here(network=idea.template.resources.network)
-        return models.grant(idea.template.models, self.paths(idea).worktree, machine)
+    def machine(self, template: Template) -> models.Machine:
+        """What decides which models a job of this template can use here.
 
-    def fingerprint(self, idea: Idea, grants: dict[str, ModelUse]) -> str:
-        """What has to be equal for two results to be compared: template, models, device, interpreter."""
-        ingredients = {
-            "tree": idea.base_tree,
-            "command": idea.template.command,
-            "limits": idea.template.limits.model_dump(),
-            "models": {name: use.granted for name, use in sorted(grants.items())},
-            "device": "cuda" if idea.template.resources.gpus and self.desk.gpus else "cpu",
-            "interpreter": str(self.jobs.interpreter),
-        }
-        return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:16]
+        Of a GPU all of its memory counts, or the part that the template asks for: it is lent when it is empty.
+        """
+        share = min(template.resources.gpus, 1.0)
+        sizes = [gpu.total_memory_bytes for gpu in self.desk.gpus] if share else []
+        here = models.Machine.here(downloads=self.settings.downloads)
+        return replace(here, gpu_free_bytes=int(max(sizes) * share) if sizes else None)

@@ -22,6 +22,8 @@ os.environ.setdefault("JAXTYPING_DISABLE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 # The tokenizer's own threads and forked workers do not go together.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-if not SETTINGS.get("resources", {}).get("network", False):
+# What the runner says of this very job counts: `prepare` may have network where runs have none.
+_network = os.environ.get("AGENT_RUNNER_NETWORK") == "1"
+if not _network and not SETTINGS.get("resources", {}).get("network", False):
     for _name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         os.environ.setdefault(_name, "1")

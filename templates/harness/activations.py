@@ -6,27 +6,42 @@ since an SAE is trained in float32 whatever the language model runs in.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness import data, events, models, store
+from harness import data, events, models, seeds, store
 from harness.models import LanguageModel
 from harness.seeds import EVALUATION_SEED
 
+_KIND = "training_activations"
+_SOURCE = "source.json"  # of which text they are
 _HELD_OUT_EVERY = 10  # of ten documents one is held out, until there are enough
 _DOCUMENTS_AT_ONCE = 256  # tokenized together
 
 
 class TrainingActivations:
-    """Activations of one layer, memory-mapped; with the part that no SAE is trained on."""
+    """Activations of one layer, memory-mapped; with the part that no SAE is trained on.
+
+    source: `corpus`, the name of the text really used, and `corpus_digest`, SHA-256 over what was read of it.
+    entry: the name of the store's entry, which stands for all that the activations depend on.
+    """
 
     def __init__(
-        self, model: LanguageModel, layer: int, train: torch.Tensor, held_out: torch.Tensor
+        self,
+        model: LanguageModel,
+        layer: int,
+        train: torch.Tensor,
+        held_out: torch.Tensor,
+        *,
+        source: Mapping[str, str],
+        entry: str,
     ):
         self.language_model = model
         self.layer = layer
@@ -35,6 +50,8 @@ class TrainingActivations:
         self.d_model = train.shape[1]
         self.device = model.device
         self.num_tokens = model.settings.training_tokens  # to train on; may be several epochs
+        self.source = dict(source)
+        self.entry = entry
         self._train = train
         self._held_out = held_out
 
@@ -44,14 +61,22 @@ class TrainingActivations:
         return len(self._train)
 
     def batches(self, batch_size: int, steps: int, seed: int) -> Iterator[torch.Tensor]:
-        """`steps` batches (batch_size, d_model) in float32: every token once, in a new order each epoch."""
+        """`steps` batches (batch_size, d_model) in float32: every token once, in a new order each epoch.
+
+        The order is drawn with `seed` plus this run's seed offset.
+        """
         events.phase("training")
-        order = _epochs(len(self._train), seed)
+        order = _epochs(len(self._train), seeds.moved(seed))
         for _ in range(steps):
-            picked = torch.from_numpy(
-                np.fromiter(itertools.islice(order, batch_size), dtype=np.int64)
-            )
-            yield self._train[picked].to(self.device, torch.float32)
+            yield self._batch(order, batch_size)
+
+    def first_batch(self, batch_size: int, seed: int) -> torch.Tensor:
+        """The first of `batches` with this seed, without the offset."""
+        return self._batch(_epochs(len(self._train), seed), batch_size)
+
+    def _batch(self, order: Iterator[int], size: int) -> torch.Tensor:
+        picked = torch.from_numpy(np.fromiter(itertools.islice(order, size), dtype=np.int64))
+        return self._train[picked].to(self.device, torch.float32)
 
     def held_out(self) -> torch.Tensor:
         """Tokens of documents that are not trained on, (held_out_tokens, d_model) in float32."""
@@ -67,27 +92,41 @@ def _epochs(size: int, seed: int) -> Iterator[int]:
 def training_activations(model: LanguageModel, layer: int) -> TrainingActivations:
     """The activations of `layer`, from the store or computed now.
 
+    Text of the hub that is in the store is used wherever the run is; else it must be readable from here, or
+    the template's own text takes its place.
+
     Raises:
         ValueError: the model has no such layer in its settings' range.
     """
     s = model.settings
-    key = {
-        **model.activation_key(layer),
-        "corpus": data.corpus_digest(s),
-        "distinct_tokens": s.distinct_tokens,
-        "held_out_tokens": s.held_out_tokens,
-        "seed": EVALUATION_SEED,
-    }
-    size = (s.distinct_tokens + s.held_out_tokens) * s.d_model * model.dtype.itemsize
     events.phase("data")
+    corpus = s.corpus
+    if not store.holds(_KIND, _key(model, layer, corpus)):
+        corpus = data.readable_corpus(corpus)
+    size = (s.distinct_tokens + s.held_out_tokens) * s.d_model * model.dtype.itemsize
     folder = store.entry(
-        "training_activations", key, lambda to: _compute(model, layer, to), size=size
+        _KIND,
+        _key(model, layer, corpus),
+        lambda to: _compute(model, layer, corpus, to),
+        size=size,
     )
     train, held_out = (_read(folder / f"{part}.npy", model.dtype) for part in ("train", "held_out"))
+    source = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
     print(
-        f"activations: {len(train)} tokens of {key['hook']}, {len(held_out)} held out", flush=True
+        f"activations: {len(train)} tokens of {model.hook_name(layer)}, {len(held_out)} held out",
+        flush=True,
     )
-    return TrainingActivations(model, layer, train, held_out)
+    return TrainingActivations(model, layer, train, held_out, source=source, entry=folder.name)
+
+
+def _key(model: LanguageModel, layer: int, corpus: str) -> dict[str, Any]:
+    return {
+        **model.activation_key(layer),
+        "corpus": data.corpus_key(corpus),
+        "distinct_tokens": model.settings.distinct_tokens,
+        "held_out_tokens": model.settings.held_out_tokens,
+        "seed": EVALUATION_SEED,
+    }
 
 
 def _read(path: Path, dtype: torch.dtype) -> torch.Tensor:
@@ -100,14 +139,16 @@ def _numpy_dtype(dtype: torch.dtype) -> str:
     return {4: "float32", 2: "int16"}[dtype.itemsize]
 
 
-def _compute(model: LanguageModel, layer: int, to: Path) -> None:
+def _compute(model: LanguageModel, layer: int, corpus: str, to: Path) -> None:
     loaded = models.load(model)
     if not 0 <= layer < loaded.cfg.n_layers:
         raise ValueError(f"{model.granted} has layers 0 to {loaded.cfg.n_layers - 1}, not {layer}")
     events.phase("data")
     s = model.settings
     wanted = {"held_out": s.held_out_tokens, "train": s.distinct_tokens}
-    streams = _split(data.corpus(s, EVALUATION_SEED), held_out=wanted["held_out"] > 0)
+    digest = hashlib.sha256()
+    documents = data.digested(data.corpus(corpus, EVALUATION_SEED), digest.update)
+    streams = _split(documents, held_out=wanted["held_out"] > 0)
     for part, count in wanted.items():
         out = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
             to / f"{part}.npy.part", "w+", _numpy_dtype(model.dtype), (count, s.d_model)
@@ -120,6 +161,8 @@ def _compute(model: LanguageModel, layer: int, to: Path) -> None:
             if filled == count:
                 break
         _finish(out, filled, to / f"{part}.npy", part, count)
+    source = {"corpus": corpus, "corpus_digest": digest.hexdigest()}
+    (to / _SOURCE).write_text(json.dumps(source), encoding="utf-8")
 
 
 def _finish(out: np.memmap[Any, Any], filled: int, path: Path, part: str, count: int) -> None:

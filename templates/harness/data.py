@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,33 +27,70 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def corpus_digest(settings: ModelSettings) -> str:
-    """Identifies the text training activations come from."""
-    if settings.corpus.endswith(".gz"):
-        return store.digest_of_files(ROOT / settings.corpus)
-    return f"hub:{settings.corpus}"
-
-
-def corpus(settings: ModelSettings, seed: int) -> Iterator[str]:
-    """Documents in a fixed shuffled order: a file of the template, or a data set of the hub, streamed."""
-    path = ROOT / settings.corpus
-    if settings.corpus.endswith(".gz"):
-        yield from _shuffled(path, seed)
-        return
+def readable_corpus(name: str) -> str:
+    """The corpus to read: the one named, or FALLBACK_CORPUS where that is of the hub and cannot be read."""
+    if _is_file(name):
+        return name
     try:
-        from datasets import load_dataset
-
-        stream = load_dataset(settings.corpus, split="train", streaming=True)
+        _open_hub(name)
     except OSError as error:  # offline, or no such data set: both are OSErrors there
         events.warn(
             "corpus-replaced",
-            f"the training text {settings.corpus} cannot be read here ({type(error).__name__}); "
+            f"the training text {name} cannot be read here ({type(error).__name__}); "
             f"using the template's own {FALLBACK_CORPUS}",
         )
-        yield from _shuffled(ROOT / FALLBACK_CORPUS, seed)
+        return FALLBACK_CORPUS
+    return name
+
+
+def corpus_key(name: str) -> str:
+    """Identifies a corpus in the store's keys: by its content, one of the hub by its name."""
+    return store.digest_of_files(ROOT / name) if _is_file(name) else f"hub:{name}"
+
+
+def corpus(name: str, seed: int) -> Iterator[str]:
+    """Documents in a fixed order: of a file of the template, shuffled, or of the hub, as they are streamed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if _is_file(name):
+        yield from _shuffled(ROOT / name, seed)
         return
-    for document in stream:
+    for document in _open_hub(name):
         yield document["text"]
+
+
+def digested(texts: Iterator[str], update: Callable[[bytes], None]) -> Iterator[str]:
+    """The texts as they are read; each is also given, with its length, to a hash's `update`."""
+    for text in texts:
+        update(_with_length(text))
+        yield text
+
+
+def _with_length(text: str) -> bytes:
+    content = text.encode("utf-8", "surrogatepass")
+    return len(content).to_bytes(8, "little") + content
+
+
+def texts_digest(*splits: Texts) -> str:
+    """SHA-256 over classes and texts, in their order."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for label, texts in split.items():
+            for text in (label, str(len(texts)), *texts):
+                digest.update(_with_length(text))
+    return digest.hexdigest()
+
+
+def _is_file(corpus: str) -> bool:
+    return corpus.endswith(".gz")
+
+
+def _open_hub(name: str) -> Any:
+    from datasets import load_dataset
+
+    return load_dataset(name, split="train", streaming=True)
 
 
 def _shuffled(path: Path, seed: int) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 Each data set is scored by its own call, with the seed set anew and on a copy of the SAE. So neither the
 order of the data sets, nor what an SAE's `encode` changes in itself, nor whether the inputs were computed
-or found in the store has any influence on the numbers.
+or found in the store has any influence on the numbers. The seed of the probes moves with the run's seed
+offset; `eval_config.random_seed` is the one the inputs were sampled with, which never does.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.utils.serialization import config as serialization
 
 from harness import events, measure, probing, quiet, seeds
 from harness.activations import TrainingActivations
+from harness.models import LanguageModel
 
 
 def sparse_probing(sae: Any, acts: TrainingActivations) -> dict[str, Any]:
@@ -36,21 +38,41 @@ def sparse_probing(sae: Any, acts: TrainingActivations) -> dict[str, Any]:
     _check(sae, acts)
     events.phase("evaluation")
     print("sparse probing", flush=True)
-    model = acts.language_model
-    folders = probing.artifacts(model, acts.layer)
+    folders = probing.artifacts(acts.language_model, acts.layer)
+    started = time.monotonic()
+    scores, per_class = score(
+        sae, acts.language_model, folders, seed=seeds.moved(seeds.EVALUATION_SEED)
+    )
+    print(f"scored {len(folders)} data sets in {time.monotonic() - started:.1f} s", flush=True)
+    return _output(sae, acts, _config(acts.language_model, list(folders)), scores, per_class)
+
+
+def score(
+    sae: Any, model: LanguageModel, folders: dict[str, Path], *, seed: int
+) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """Scores of an SAE by data set, and the same by class; a line is printed for each data set.
+
+    Args:
+        folders: where the inputs of each data set lie (`probing.artifacts`).
+        seed: of the probes' training, set anew for each data set.
+    """
     config = _config(model, list(folders))
     scores: dict[str, dict[str, float]] = {}
     per_class: dict[str, Any] = {}
     grad_was_on = torch.is_grad_enabled()
-    started = time.monotonic()
     for name, folder in folders.items():
-        scores[f"{name}_results"], per_class[f"{name}_results"] = _score(
-            sae, config, name, folder, model
-        )
-        print(f"  {name}: {_summary(scores[f'{name}_results'], config.k_values)}", flush=True)
+        scores[name], per_class[name] = _score(sae, config, name, folder, model, seed)
+        print(f"  {name}: {_summary(scores[name], config.k_values)}", flush=True)
     torch.set_grad_enabled(grad_was_on)  # SAEBench turns it on and leaves it so
-    print(f"scored {len(folders)} data sets in {time.monotonic() - started:.1f} s", flush=True)
-    return _output(sae, acts, config, scores, per_class)
+    return scores, per_class
+
+
+def means(scores: dict[str, dict[str, float]]) -> dict[str, float]:
+    """The mean over data sets of each metric."""
+    from sae_bench.sae_bench_utils.general_utils import average_results_dictionaries
+
+    named = {f"{name}_results": values for name, values in scores.items()}
+    return average_results_dictionaries(named, list(scores))  # type: ignore[no-any-return]
 
 
 def _check(sae: Any, acts: TrainingActivations) -> None:
@@ -68,7 +90,7 @@ def _check(sae: Any, acts: TrainingActivations) -> None:
             )
 
 
-def _config(model: Any, names: list[str]) -> Any:
+def _config(model: LanguageModel, names: list[str]) -> Any:
     from sae_bench.evals.sparse_probing.eval_config import SparseProbingEvalConfig
 
     s = model.settings
@@ -87,15 +109,16 @@ def _config(model: Any, names: list[str]) -> Any:
 
 
 def _score(
-    sae: Any, config: Any, name: str, folder: Path, model: Any
+    sae: Any, config: Any, name: str, folder: Path, model: LanguageModel, seed: int
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Scores of one data set, and the same by class."""
     from sae_bench.evals.sparse_probing.main import run_eval_single_sae
 
     snapshot = measure.snapshot(sae).to(device=torch.device(model.device), dtype=model.dtype)
-    seeds.set_seed(seeds.EVALUATION_SEED)
+    seeds.set_fixed_seed(seed)
     one = copy.copy(config)
     one.dataset_names = [name]
+    one.random_seed = seed  # SAEBench seeds Python and torch with it; all data are sampled already
     # The file of activations is mapped (copy-on-write), not read: it can be larger than memory.
     # No model object is passed: all it would compute lies in the folder.
     with quiet.sae_bench(), serialization.patch("load.mmap", True):  # type: ignore[attr-defined]
@@ -127,22 +150,21 @@ def _output(
         SparseProbingResultDetail,
         SparseProbingSaeMetrics,
     )
-    from sae_bench.sae_bench_utils.general_utils import average_results_dictionaries
 
-    means = average_results_dictionaries(scores, config.dataset_names)
+    mean = means(scores)
     output = SparseProbingEvalOutput(
         eval_config=config,
         eval_id=str(uuid.uuid4()),
         datetime_epoch_millis=int(time.time() * 1000),
         eval_result_metrics=SparseProbingMetricCategories(
-            llm=SparseProbingLlmMetrics(**{k: v for k, v in means.items() if k.startswith("llm_")}),
-            sae=SparseProbingSaeMetrics(**{k: v for k, v in means.items() if k.startswith("sae_")}),
+            llm=SparseProbingLlmMetrics(**{k: v for k, v in mean.items() if k.startswith("llm_")}),
+            sae=SparseProbingSaeMetrics(**{k: v for k, v in mean.items() if k.startswith("sae_")}),
         ),
         eval_result_details=[
-            SparseProbingResultDetail(dataset_name=name, **result)
+            SparseProbingResultDetail(dataset_name=f"{name}_results", **result)
             for name, result in scores.items()
         ],
-        eval_result_unstructured=per_class,
+        eval_result_unstructured={f"{name}_results": found for name, found in per_class.items()},
         # SAEBench writes here the git commit of whatever folder it is started in; we say its version.
         sae_bench_commit_hash=f"sae-bench {metadata.version('sae-bench')}",
         sae_lens_id="custom_sae",

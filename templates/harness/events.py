@@ -5,8 +5,10 @@ By hand (without AGENT_RUNNER_RECORD_DIR) nothing is written, and what a reader 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,9 +29,23 @@ def emit(**event: Any) -> None:
         os.close(handle)
 
 
+_current: list[Phase] = []  # the last one said
+
+
 def phase(name: Phase) -> None:
     """Say that a phase begins."""
+    _current[:] = [name]
     emit(phase=name)
+
+
+@contextlib.contextmanager
+def interrupted_by(name: Phase) -> Iterator[None]:
+    """Another phase within the current one, which goes on after it. An exception stays in the inner one."""
+    before = list(_current)
+    phase(name)
+    yield
+    if before and before != _current:
+        phase(before[0])
 
 
 def warn(code: str, message: str) -> None:

@@ -1,8 +1,8 @@
 """Which language model a run gets, and loading it.
 
-The runner decides before the run starts (AGENT_RUNNER_MODELS). By hand it is decided here: the model asked
-for if it can be used from this machine's own files, else the next one in the order of template.toml. A
-replacement is always printed and recorded.
+The runner decides before the run starts (AGENT_RUNNER_MODELS), also that a name gets no model at all. By
+hand it is decided here: the model asked for if it can be used from this machine's own files, else the next
+one in the order of template.toml. A replacement is always printed and recorded.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from typing import Any
 
 import torch
 
-from harness import ROOT, events, quiet, settings, store
+from harness import ROOT, events, quiet, seeds, settings, store
 from harness.settings import ModelSettings
 
 _BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LOAD_FACTOR = 1.5  # weights are held once more in part while loading, and activations come on top
-_WEIGHT_FILES = ("*.safetensors", "*.bin")
+# As transformers looks for them: one file, else the files that an index names.
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+class ModelRefused(LookupError):
+    """No language model may be used for the name that the experiment asks for, and none in its place."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,11 @@ def grant(requested: str, configs: Mapping[str, Mapping[str, Any]] | None = None
     hold where the model asked for is the one granted.
 
     Raises:
-        LookupError: no model can be used, or the granted one has no settings anywhere.
+        ModelRefused: no model can be used for this name.
+        LookupError: the granted model has no settings anywhere.
+        ValueError: AGENT_RUNNER_SEED_OFFSET is not a whole number (said here, before the long work).
     """
+    offset = seeds.offset()
     configs = configs or {}
     known = settings.model_settings()
     granted, reason = _decided_by_runner(requested) or _decide(requested, known)
@@ -101,12 +109,14 @@ def grant(requested: str, configs: Mapping[str, Mapping[str, Any]] | None = None
             f"no settings for the language model {granted!r}: neither template.toml "
             f"({', '.join(known)}) nor MODEL_CONFIGS ({', '.join(configs)}) has it"
         )
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    device = "cuda:0" if settings.has_gpu() else "cpu"
     model = LanguageModel(requested, granted, reason, chosen, device)
     events.emit(model=model.record())
     events.emit(device=device)
     suffix = "" if granted == requested else f" instead of {requested}: {reason}"
     print(f"language model: {granted}{suffix}\ndevice: {device}", flush=True)
+    if offset:
+        print(f"seeds of training and scoring: moved by {offset}", flush=True)
     return model
 
 
@@ -118,7 +128,27 @@ def _as_settings(own: Mapping[str, Any]) -> dict[str, Any]:
 def _decided_by_runner(requested: str) -> tuple[str, str] | None:
     table = json.loads(os.environ.get("AGENT_RUNNER_MODELS") or "{}")
     answer = table.get(requested) or table.get("*")
-    return (answer["granted"], answer.get("reason", "")) if answer else None
+    if not answer:
+        return None
+    if answer["granted"] is None:
+        available = dict.fromkeys(use["granted"] for use in table.values() if use["granted"])
+        raise _refused(
+            requested, answer.get("reason", ""), answer.get("remedy", ""), list(available)
+        )
+    return answer["granted"], answer.get("reason", "")
+
+
+def _refused(requested: str, reason: str, remedy: str, available: list[str]) -> ModelRefused:
+    """The error to raise; the runner is told what it says."""
+    refusal = {"requested": requested, "reason": reason, "remedy": remedy, "available": available}
+    events.emit(model_refused=refusal)
+    sentences = [f"the language model {requested!r} cannot be used here"]
+    if reason:
+        sentences[0] += f": {reason}"
+    if remedy:
+        sentences.append(f"What a person can do: {remedy}")
+    sentences.append(f"Models that this run can use: {', '.join(available) or 'none'}")
+    return ModelRefused(" ".join(f"{sentence.rstrip('. ')}." for sentence in sentences))
 
 
 def _decide(requested: str, known: Mapping[str, ModelSettings]) -> tuple[str, str]:
@@ -128,7 +158,8 @@ def _decide(requested: str, known: Mapping[str, ModelSettings]) -> tuple[str, st
     for name, candidate in known.items():
         if name != requested and _obstacle(name, candidate) is None:
             return name, reason
-    raise LookupError(f"no language model of template.toml can be used here; {requested}: {reason}")
+    remedy = "download a model of template.toml that fits, or restore the template's own folder"
+    raise _refused(requested, reason, remedy, [])
 
 
 def _obstacle(name: str, spec: ModelSettings | None) -> str | None:
@@ -136,10 +167,12 @@ def _obstacle(name: str, spec: ModelSettings | None) -> str | None:
     if spec is not None and spec.folder is not None:
         present = (spec.folder / "config.json").is_file()
         return None if present else f"its folder {spec.path} is missing from the template"
+    if spec is not None and spec.needs_gpu and not settings.has_gpu():
+        return "it needs a GPU, and there is none here"
     if _snapshot(name) is None:
-        return "it is not in this machine's Hugging Face cache"
+        return "it is not in this machine's Hugging Face cache, or not all of its files are"
     needed = 0 if spec is None else spec.parameters * _BYTES_PER_WEIGHT.get(spec.dtype, 4)
-    free = None if torch.cuda.is_available() else _available_memory()
+    free = None if settings.has_gpu() else _available_memory()
     if free is not None and needed * _LOAD_FACTOR > free:
         return (
             f"it needs about {needed * _LOAD_FACTOR / 2**30:.1f} GiB of memory to load, "
@@ -149,17 +182,33 @@ def _obstacle(name: str, spec: ModelSettings | None) -> str | None:
 
 
 def _snapshot(name: str) -> Path | None:
-    """The folder of a model in the local Hugging Face cache, by the rules of `huggingface_hub`."""
+    """The folder of a model in the local Hugging Face cache, by the rules of `huggingface_hub`.
+
+    None where it is not there, or a file of it is missing (a download that was broken off).
+    """
     home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
     hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
     folder = hub / f"models--{name.replace('/', '--')}"
     with contextlib.suppress(OSError):
         commit = (folder / "refs" / "main").read_text().strip()
         snapshot = folder / "snapshots" / commit
-        weights = any(any(snapshot.glob(pattern)) for pattern in _WEIGHT_FILES)
-        if (snapshot / "config.json").exists() and weights:
+        if (snapshot / "config.json").is_file() and _has_weights(snapshot):
             return snapshot
     return None
+
+
+def _has_weights(snapshot: Path) -> bool:
+    """Whether all weights are there: one file, or every file that an index names."""
+    for name in _WEIGHT_FILES:
+        index = snapshot / f"{name}.index.json"
+        if (snapshot / name).is_file():
+            return True
+        if index.is_file():
+            with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
+                parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+                return bool(parts) and all((snapshot / part).is_file() for part in parts)
+            return False
+    return False
 
 
 def _available_memory() -> int | None:

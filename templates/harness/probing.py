@@ -16,6 +16,8 @@ import torch
 from harness import data, events, models, quiet, seeds, store
 from harness.models import LanguageModel
 
+_DIGEST = "texts.sha256"
+
 
 def artifacts(model: LanguageModel, layer: int) -> dict[str, Path]:
     """For every probing data set the folder with its file, computed now where the store lacks it."""
@@ -29,6 +31,14 @@ def artifacts(model: LanguageModel, layer: int) -> dict[str, Path]:
 
     names = data.dataset_names(model.settings)
     return {name: _artifact(model, layer, name, language_model) for name in names}
+
+
+def digests(model: LanguageModel, layer: int) -> dict[str, str]:
+    """By probing data set, SHA-256 over the texts and classes really used."""
+    return {
+        name: (folder / _DIGEST).read_text(encoding="utf-8")
+        for name, folder in artifacts(model, layer).items()
+    }
 
 
 def file_name(dataset: str) -> str:
@@ -60,9 +70,10 @@ def _compute(model: LanguageModel, layer: int, name: str, loaded: Any, to: Path)
 
     print(f"probing inputs: {name}", flush=True)
     s = model.settings
-    seeds.set_seed(seeds.EVALUATION_SEED)
+    seeds.set_fixed_seed(seeds.EVALUATION_SEED)
     acts = {}
-    for split, texts in zip(("train", "test"), data.probing_texts(s, name), strict=True):
+    train_and_test = data.probing_texts(s, name)
+    for split, texts in zip(("train", "test"), train_and_test, strict=True):
         with quiet.sae_bench():
             tokens = dataset_utils.tokenize_data_dictionary(
                 texts, loaded.tokenizer, s.context_length, model.device
@@ -77,6 +88,7 @@ def _compute(model: LanguageModel, layer: int, name: str, loaded: Any, to: Path)
             )
     scores = _language_model_probes(acts["train"], acts["test"], s.k_values)
     torch.save({**acts, "llm_results": scores}, to / file_name(name))
+    (to / _DIGEST).write_text(data.texts_digest(*train_and_test), encoding="utf-8")
 
 
 def _language_model_probes(
@@ -89,7 +101,7 @@ def _language_model_probes(
     from sae_bench.evals.sparse_probing import probe_training
     from sae_bench.sae_bench_utils import activation_collection
 
-    seeds.set_seed(seeds.EVALUATION_SEED)
+    seeds.set_fixed_seed(seeds.EVALUATION_SEED)
     mean_train = activation_collection.create_meaned_model_activations(train)
     mean_test = activation_collection.create_meaned_model_activations(test)
     with quiet.sae_bench():

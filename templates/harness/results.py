@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import events, measure, settings
+from harness import events, measure, probing, seeds, settings, untrained
 from harness.activations import TrainingActivations
+from harness.integrity import InitialParameters
 
 _CURVE_TOKENS = 2048  # held-out tokens per logged step; the final figures use all of them
 
@@ -26,6 +27,7 @@ class TrainingLog:
         self._path = Path(out_dir) / "metrics.jsonl"
         self._path.write_text("")
         self._held_out = acts.held_out()
+        self._initial = InitialParameters()
 
     def record(
         self, step: int, sae: Any, losses: Mapping[str, Any], extra: Mapping[str, Any] | None = None
@@ -45,6 +47,7 @@ class TrainingLog:
             raise FloatingPointError(
                 f"the loss is {losses['loss']} at step {step}; training stopped"
             )
+        self._initial.logged(sae)
         measured = measure.reconstruction(sae, self._held_out[:_CURVE_TOKENS])
         values = {**(extra or {}), **losses, **measured}
         line = {"step": step, **{name: _finite(_number(value)) for name, value in values.items()}}
@@ -66,6 +69,12 @@ class TrainingLog:
     def final(self, sae: Any) -> dict[str, float]:
         """L0, explained variance and dead features on all held-out tokens."""
         return measure.reconstruction(sae, self._held_out)
+
+    def integrity(self, sae: Any) -> dict[str, float | int | str | None]:
+        """What training did to the SAE's parameters (see `InitialParameters`); for once, at the end."""
+        compared = self._initial.compare(sae)
+        self._initial.close()
+        return compared
 
 
 def _number(value: Any) -> float | None:
@@ -101,6 +110,7 @@ def write(
     measured = log.final(sae)
     metrics = {**_flat(scores), **measured, "final_loss": final_loss}
     _refuse_non_finite(metrics)
+    model = log.acts.language_model
     info = {
         **scores,
         "training_steps": log.last_step + 1,
@@ -111,18 +121,32 @@ def write(
         "sparsity_penalty": config.get("sparsity_penalty"),
         "metrics": metrics,
         **measured,
-        "model": log.acts.language_model.record(),
+        "model": model.record(),
         "device": log.acts.device,
         "smoke": settings.is_smoke(),
+        "seed_offset": seeds.offset(),
+        "data": {**log.acts.source, "probing": probing.digests(model, log.acts.layer)},
+        "integrity": log.integrity(sae),
+        "untrained": _untrained(log.acts),
         "training": {
             "curves": log.curves(),
-            "config": _jsonable(config),
+            "config": {**_jsonable(config), "seed_offset": seeds.offset()},
             "tokens": log.acts.num_tokens,
             "distinct_tokens": log.acts.distinct_tokens,
         },
     }
     _write_atomically(Path(out_dir) / "final_info.json", info)
     return info
+
+
+def _untrained(acts: TrainingActivations) -> dict[str, float] | None:
+    """The untrained reference; None where it can be neither found nor computed."""
+    try:
+        return untrained.scores(acts)
+    except (OSError, RuntimeError, MemoryError) as error:
+        # No space left on the disk or the GPU, most likely: no reason to lose the run's own results.
+        events.warn("no-untrained-reference", f"not computed: {type(error).__name__}: {error}")
+        return None
 
 
 def _flat(scores: Mapping[str, Any]) -> dict[str, float]:

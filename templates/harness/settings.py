@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness import ROOT, SETTINGS
 
 
@@ -27,6 +29,7 @@ class ModelSettings:
     hook: str = "blocks.{layer}.hook_resid_post"
     parameters: int = 0
     path: str | None = None
+    needs_gpu: bool = False
     corpus: str = "embedded/corpus.jsonl.gz"
     context_length: int = 128
     training_tokens: int = 1_000_000
@@ -50,11 +53,29 @@ def is_smoke() -> bool:
     return os.environ.get("AGENT_RUNNER_SMOKE") == "1"
 
 
+def has_gpu() -> bool:
+    """Whether torch sees a GPU that it can use."""
+    return torch.cuda.is_available()
+
+
 def model_settings(*, smoke: bool | None = None) -> dict[str, ModelSettings]:
-    """The models of template.toml by name, in order of preference."""
+    """The models of template.toml by name, in order of preference, as they are run here.
+
+    Without a GPU the entry's own `cpu` table goes before the rest of it. Smoke sizes go before both.
+
+    Raises:
+        ValueError: an unknown field, also in a `cpu` table that does not apply here.
+    """
     smoke = is_smoke() if smoke is None else smoke
     small = SETTINGS.get("smoke", {}).get("settings", {}) if smoke else {}
-    return {entry["name"]: parse({**entry, **small}) for entry in SETTINGS["models"]}
+    return {entry["name"]: parse(_here(entry) | small) for entry in SETTINGS["models"]}
+
+
+def _here(entry: Mapping[str, Any]) -> dict[str, Any]:
+    usual = {name: value for name, value in entry.items() if name != "cpu"}
+    on_cpu = entry.get("cpu", {})
+    _refuse_unknown(on_cpu, f"model {entry.get('name')!r}, cpu", _FIELDS - _NOT_OF_CPU)
+    return usual if has_gpu() else {**usual, **on_cpu}
 
 
 def parse(entry: Mapping[str, Any]) -> ModelSettings:
@@ -63,11 +84,17 @@ def parse(entry: Mapping[str, Any]) -> ModelSettings:
     Raises:
         ValueError: an unknown field (a typing mistake in template.toml would else pass unseen).
     """
-    known = {field.name for field in dataclasses.fields(ModelSettings)}
-    if unknown := set(entry) - known:
-        raise ValueError(
-            f"template.toml, model {entry.get('name')!r}: unknown fields {sorted(unknown)}; "
-            f"known are {sorted(known)}"
-        )
+    _refuse_unknown(entry, f"model {entry.get('name')!r}", _FIELDS)
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
     return ModelSettings(**fields)
+
+
+_FIELDS = frozenset(field.name for field in dataclasses.fields(ModelSettings))
+_NOT_OF_CPU = frozenset({"name", "path", "needs_gpu", "parameters", "d_model"})  # what a model is
+
+
+def _refuse_unknown(table: Mapping[str, Any], where: str, known: frozenset[str]) -> None:
+    if unknown := set(table) - known:
+        raise ValueError(
+            f"template.toml, {where}: unknown fields {sorted(unknown)}; known are {sorted(known)}"
+        )

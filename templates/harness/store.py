@@ -19,9 +19,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness import events
+from harness import events, seeds
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LIBRARIES = ("torch", "transformer-lens", "transformers", "sae-bench", "scikit-learn", "numpy")
 
 Build = Callable[[Path], None]
@@ -53,9 +53,7 @@ def entry(kind: str, key: Mapping[str, Any], build: Build, *, size: int = 0) -> 
     Raises:
         OSError: not enough space for the entry.
     """
-    key = {"kind": kind, "format": FORMAT_VERSION, "versions": _versions(), **key}
-    text = json.dumps(key, sort_keys=True, allow_nan=False)
-    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    key, name = _addressed(kind, key)
     folder = root() / kind / name
     if folder.is_dir():
         if _is_whole(folder):
@@ -81,12 +79,26 @@ def entry(kind: str, key: Mapping[str, Any], build: Build, *, size: int = 0) -> 
     return _build(folder, key, build, size)
 
 
+def holds(kind: str, key: Mapping[str, Any]) -> bool:
+    """Whether the store has this entry, undamaged."""
+    return _is_whole(root() / kind / _addressed(kind, key)[1])
+
+
+def _addressed(kind: str, key: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The whole key, and the name that is made of it."""
+    whole = {"kind": kind, "format": FORMAT_VERSION, "versions": _versions(), **key}
+    text = json.dumps(whole, sort_keys=True, allow_nan=False)
+    return whole, hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 def _build(folder: Path, key: Mapping[str, Any], build: Build, size: int) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_space(folder.parent, size)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        build(aside)
+        # A run draws the same random numbers whether it finds an entry or computes it.
+        with seeds.undisturbed():
+            build(aside)
         files = {p.name: p.stat().st_size for p in sorted(aside.iterdir())}
         (aside / "entry.json").write_text(json.dumps({"key": key, "files": files}, indent=1))
         for path in aside.iterdir():

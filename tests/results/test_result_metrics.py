@@ -46,7 +46,9 @@ def test_comparison_takes_what_both_have() -> None:
         "baseline": 0.75,
         "value": 0.5,
         "difference": -0.25,
+        "noise": None,
         "noise_units": None,
+        "within_noise": None,
     }
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_runner.results import read_results
+from agent_runner.results import read_result_file, read_results
 from agent_runner.results.reading import MAX_BYTES
 
 GOOD = {
@@ -175,3 +175,35 @@ def test_no_bytes_make_it_raise(data: bytes) -> None:
         result = read_results(Path(folder) / "run_1", not_before_ns=None)
     assert (result.info is None) != (result.problem is None)
     assert result.size == len(data) + 7
+
+
+# ------------------------------------------------------------------ files that a person names
+
+
+def test_a_named_file_may_have_any_name_and_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "numbers.json").write_text('{"a": 1}')
+    (tmp_path / "link").symlink_to("numbers.json")
+    (tmp_path / "run_2").symlink_to(written(tmp_path / "run_1", b'{"a": 2}').parent)
+    assert read_result_file(tmp_path / "link").info == {"a": 1}
+    assert read_result_file(tmp_path / "run_1").info == {"a": 2}
+    assert read_result_file(tmp_path / "run_2").info == {"a": 2}
+
+
+def test_a_named_file_is_read_as_strictly(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b" " * (MAX_BYTES + 1))
+    (tmp_path / "bad").write_bytes(b'{"a": NaN}')
+    (tmp_path / "run_1").mkdir()
+    for name, kind, fact in (
+        ("pipe", "results_invalid", "not a regular file"),
+        ("large", "results_invalid", "too large: 16.0 MB"),
+        ("bad", "results_invalid", "'a' is not a finite number (NaN)"),
+        ("nothing", "results_missing", "is not there"),
+        ("run_1", "results_missing", "the folder is empty"),
+        ("bad/below", "results_invalid", "cannot be read"),
+        ("nul\0", "results_invalid", "cannot be read"),
+    ):
+        result = read_result_file(tmp_path / name)
+        assert result.info is None and result.problem is not None, name
+        assert result.problem.kind == kind
+        assert fact in result.problem.message

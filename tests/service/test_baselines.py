@@ -17,7 +17,7 @@ import pytest
 from agent_runner.execution.job_files import is_locked
 from agent_runner.paths import file_lock, try_lock, write_json
 from agent_runner.records import Failure, Idea, Outcome, RunResult, Stage
-from agent_runner.service import Runner, baselines
+from agent_runner.service import Runner, baselines, shared_baselines
 from agent_runner.service.bookkeeping import Books, check
 from agent_runner.service.collecting import collect
 
@@ -29,8 +29,7 @@ Edit = Callable[[str, str], str]
 
 
 def fingerprint(runner: Runner, idea: Idea) -> str:
-    workspace = runner._workspace
-    return workspace.fingerprint(idea, workspace.model_grants(idea))
+    return baselines.default_fingerprint(runner._workspace, idea)
 
 
 def faults(home: Path) -> list[str]:
@@ -175,11 +174,11 @@ def test_orphans_are_ended_under_their_lock_and_living_ones_left_alone(
     def end(workspace: object, shared: object) -> None:
         seen.append(is_locked(str(lock)))
 
-    monkeypatch.setattr(baselines, "_end_orphans", end)
+    monkeypatch.setattr(shared_baselines, "end_orphans_of", end)
     with file_lock(lock):
-        baselines.end_orphans(runner._workspace)
+        shared_baselines.end_orphans(runner._workspace)
     assert seen == [], "somebody measures it"
-    baselines.end_orphans(runner._workspace)
+    shared_baselines.end_orphans(runner._workspace)
     assert seen == [True] and not is_locked(str(lock))
 
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sae_template import build_embedded, copy_template
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from sae_template import Run, build_embedded, command, copy_template
 
 
 @pytest.fixture(scope="session")
@@ -43,18 +37,4 @@ def template(tiny_template: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def run(tmp_path: Path, shared_cache: Path) -> Run:
     """Runs a command of the template in a folder, in a clean environment; AGENT_RUNNER_* by keyword."""
-
-    def start(folder: Path, *argv: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("AGENT_RUNNER_", "HF_"))}
-        env |= {"HF_HOME": str(tmp_path / "hf"), "AGENT_RUNNER_CACHE": str(shared_cache)}
-        env |= {"OMP_NUM_THREADS": "2", **settings}
-        return subprocess.run(
-            [sys.executable, *argv],
-            cwd=folder,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return start
+    return command(tmp_path / "hf", shared_cache)

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "templates"
 SEEDS = ROOT.parent / "shared" / "seeds"
 FIXTURES = ROOT / "tests" / "fixtures" / "template"
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 _WORDS = {
     "python": [
@@ -63,6 +69,25 @@ probe_train_set_size = 80
 probe_test_set_size = 40
 k_values = [1, 5]
 """
+
+
+def command(hf_home: Path, cache: Path) -> Run:
+    """Runs a command of the template in a folder, in a clean environment; AGENT_RUNNER_* by keyword."""
+
+    def start(folder: Path, *argv: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("AGENT_RUNNER_", "HF_"))}
+        env |= {"HF_HOME": str(hf_home), "AGENT_RUNNER_CACHE": str(cache)}
+        env |= {"OMP_NUM_THREADS": "2", **settings}
+        return subprocess.run(
+            [sys.executable, *argv],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return start
 
 
 def copy_template(to: Path) -> Path:

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import gc
 import json
+import os
+import random
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sae_template import TEMPLATE
 
 torch = pytest.importorskip("torch")
+np = pytest.importorskip("numpy")
 sys.path.insert(0, str(TEMPLATE))
 try:
-    from harness import activations, data, events, measure, models, quiet, results, settings, store
+    from harness import (
+        activations,
+        data,
+        events,
+        integrity,
+        measure,
+        models,
+        prepare,
+        quiet,
+        results,
+        seeds,
+        settings,
+        store,
+    )
 finally:
     sys.path.remove(str(TEMPLATE))
 
@@ -37,6 +58,7 @@ def test_settings_of_the_experiment_hold_for_the_model_it_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = "EleutherAI/pythia-70m-deduped"
+    monkeypatch.setattr(settings, "has_gpu", lambda: True)
     monkeypatch.setenv("AGENT_RUNNER_MODELS", json.dumps({name: {"granted": name}}))
     model = models.grant(name, {name: {"layers": [5], "dtype": "bfloat16"}})
     assert model.layers == (5,)
@@ -53,12 +75,227 @@ def test_no_usable_model_is_an_error_that_says_why(
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr(models, "ROOT", tmp_path)
+    monkeypatch.setattr(settings, "has_gpu", lambda: True)
     only = {"google/gemma-2-2b": settings.model_settings()["google/gemma-2-2b"]}
     monkeypatch.setattr(settings, "model_settings", lambda: only)
     with pytest.raises(
-        LookupError, match="google/gemma-2-2b: it is not in this machine's Hugging Face cache"
+        models.ModelRefused,
+        match="'google/gemma-2-2b' cannot be used here: it is not in this machine's Hugging Face cache",
     ):
         models.grant("google/gemma-2-2b")
+
+
+REFUSED = {
+    "google/gemma-2-2b": {
+        "granted": None,
+        "reason": "the repository is gated.",
+        "remedy": "accept its licence, and set HF_TOKEN",
+    },
+    "EleutherAI/pythia-70m-deduped": {"granted": "EleutherAI/pythia-70m-deduped"},
+    "*": {"granted": None, "reason": "not among the models of this template"},
+}
+
+
+def test_a_refused_model_is_an_error_that_says_what_can_be_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AGENT_RUNNER_MODELS", json.dumps(REFUSED))
+    monkeypatch.setenv("AGENT_RUNNER_RECORD_DIR", str(tmp_path))
+    with pytest.raises(models.ModelRefused) as refused:
+        models.grant("google/gemma-2-2b", {"google/gemma-2-2b": {"d_model": 2304, "layers": [5]}})
+    assert str(refused.value) == (
+        "the language model 'google/gemma-2-2b' cannot be used here: the repository is gated. "
+        "What a person can do: accept its licence, and set HF_TOKEN. "
+        "Models that this run can use: EleutherAI/pythia-70m-deduped."
+    )
+    with pytest.raises(LookupError, match="'other' cannot be used here: not among the models"):
+        models.grant("other")
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert lines[0] == {
+        "model_refused": {
+            "requested": "google/gemma-2-2b",
+            "reason": "the repository is gated.",
+            "remedy": "accept its licence, and set HF_TOKEN",
+            "available": ["EleutherAI/pythia-70m-deduped"],
+        }
+    }
+    assert lines[1]["model_refused"]["requested"] == "other"
+
+
+def test_what_is_refused_is_not_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_RUNNER_MODELS", json.dumps(REFUSED))
+    assert prepare._defaults() == ["EleutherAI/pythia-70m-deduped"]
+    table = {"a": {"granted": "b"}, "b": {"granted": "b"}, "*": {"granted": "c"}}
+    monkeypatch.setenv("AGENT_RUNNER_MODELS", json.dumps(table))
+    assert prepare._defaults() == ["*", "a"]  # each model once, by a name that it is granted for
+    monkeypatch.setenv("AGENT_RUNNER_MODELS", json.dumps({"*": {"granted": None}}))
+    assert prepare._defaults() == []
+
+
+def fake_snapshot(home: Path, name: str, *files: str) -> Path:
+    """The files of a model in a Hugging Face cache, all empty."""
+    folder = home / "hub" / f"models--{name.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text("abc\n")
+    snapshot = folder / "snapshots" / "abc"
+    snapshot.mkdir(parents=True, exist_ok=True)
+    for file in ("config.json", *files):
+        (snapshot / file).write_text("{}")
+    return snapshot
+
+
+def test_a_broken_off_download_is_no_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    assert models._snapshot("a/b") is None
+    folder = fake_snapshot(tmp_path, "a/b", "model-00001-of-00002.safetensors", "stray.bin")
+    assert models._snapshot("a/b") is None
+    index = folder / "model.safetensors.index.json"
+    index.write_text('{"weight_map": ')
+    assert models._snapshot("a/b") is None
+    parts = {str(i): f"model-{i:05}-of-00002.safetensors" for i in (1, 2)}
+    index.write_text(json.dumps({"weight_map": parts}))
+    assert models._snapshot("a/b") is None
+    (folder / parts["2"]).symlink_to("../../blobs/absent")
+    assert models._snapshot("a/b") is None
+    (folder / parts["2"]).unlink()
+    (folder / parts["2"]).write_text("")
+    assert models._snapshot("a/b") == folder
+    assert models._snapshot("c/d") is None
+    assert fake_snapshot(tmp_path, "c/d", "pytorch_model.bin") == models._snapshot("c/d")
+
+
+def test_by_hand_a_model_that_needs_a_gpu_is_not_taken_without_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.delenv("AGENT_RUNNER_MODELS", raising=False)
+    monkeypatch.setattr(models, "_available_memory", lambda: 2**40)
+    fake_snapshot(tmp_path, "google/gemma-2-2b", "model.safetensors")
+    monkeypatch.setattr(settings, "has_gpu", lambda: False)
+    model = models.grant("google/gemma-2-2b")
+    assert model.granted == "embedded"
+    assert model.reason == "it needs a GPU, and there is none here"
+    assert model.device == "cpu"
+    monkeypatch.setattr(settings, "has_gpu", lambda: True)
+    model = models.grant("google/gemma-2-2b")
+    assert (model.granted, model.reason, model.device) == ("google/gemma-2-2b", "", "cuda:0")
+
+
+# ---------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("smoke", [False, True])
+def test_without_a_gpu_the_cpu_table_holds_and_smoke_sizes_go_before_it(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, smoke: bool
+) -> None:
+    monkeypatch.setattr(settings, "has_gpu", lambda: gpu)
+    found = settings.model_settings(smoke=smoke)
+    pythia, embedded = found["EleutherAI/pythia-70m-deduped"], found["embedded"]
+    assert (pythia.corpus == embedded.corpus) is not gpu
+    assert (pythia.datasets == embedded.datasets) is not gpu
+    assert (pythia.d_model, pythia.layers, pythia.batch_size) == (512, (3, 4), 512)
+    sizes = ("training_tokens", "held_out_tokens", "probe_train_set_size", "k_values")
+    assert (
+        all(getattr(pythia, size) == getattr(embedded, size) for size in sizes) is smoke or not gpu
+    )
+    assert pythia.training_tokens == (16384 if smoke else 4_000_000 if gpu else 800_000)
+    assert found["google/gemma-2-2b"].needs_gpu and not pythia.needs_gpu
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("field", ["trainning_tokens", "name", "d_model"])
+def test_an_unknown_field_of_a_cpu_table_is_refused_with_a_gpu_too(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, field: str
+) -> None:
+    entry = {"name": "x", "d_model": 1, "layers": [0], "cpu": {field: 1}}
+    monkeypatch.setattr(settings, "SETTINGS", {"models": [entry]})
+    monkeypatch.setattr(settings, "has_gpu", lambda: gpu)
+    with pytest.raises(ValueError, match=rf"model 'x', cpu: unknown fields \['{field}'\]"):
+        settings.model_settings()
+
+
+@pytest.mark.parametrize(
+    ("environment", "offline"),
+    [
+        ({}, "1"),
+        ({"AGENT_RUNNER_NETWORK": "1"}, None),
+        ({"AGENT_RUNNER_NETWORK": "0"}, "1"),
+        ({"HF_HUB_OFFLINE": "0"}, "0"),
+        ({"HF_HUB_OFFLINE": "1", "AGENT_RUNNER_NETWORK": "1"}, "1"),
+    ],
+)
+def test_libraries_are_offline_unless_the_runner_gives_this_job_network(
+    environment: dict[str, str], offline: str | None
+) -> None:
+    code = "import os, harness; print(os.environ.get('HF_HUB_OFFLINE'))"
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "AGENT_RUNNER_"))}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        cwd=TEMPLATE,
+        env=env | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{offline}\n"
+
+
+# ---------------------------------------------------------------- seeds
+
+
+def draw() -> list[float]:
+    return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+
+def test_the_offset_moves_the_seeds_of_a_run_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = {}
+    for offset in ("", "0", "1"):
+        monkeypatch.setenv("AGENT_RUNNER_SEED_OFFSET", offset)
+        seeds.set_seed(7)
+        moved = draw()
+        seeds.set_fixed_seed(7)
+        drawn[offset] = (moved, draw())
+    assert drawn[""] == drawn["0"]
+    assert drawn["1"][0] != drawn["0"][0]
+    assert drawn["1"][1] == drawn["0"][1] == drawn["0"][0]
+    seeds.set_fixed_seed(8)
+    assert draw() == drawn["1"][0]
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "one", "0x1", "²", str(2**31)])
+def test_an_offset_that_is_no_whole_number_is_said_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("AGENT_RUNNER_SEED_OFFSET", text)
+    monkeypatch.setenv("AGENT_RUNNER_MODELS", json.dumps({"*": {"granted": "embedded"}}))
+    with pytest.raises(ValueError, match=r"AGENT_RUNNER_SEED_OFFSET is .*whole number"):
+        models.grant("x")
+
+
+def test_what_is_undisturbed_leaves_no_trace_in_random_numbers() -> None:
+    seeds.set_fixed_seed(1)
+    expected = draw()
+    seeds.set_fixed_seed(1)
+    with pytest.raises(KeyError), seeds.undisturbed():
+        seeds.set_fixed_seed(2)
+        draw()
+        raise KeyError
+    assert draw() == expected
+
+
+def test_a_run_draws_the_same_numbers_whether_it_finds_an_entry_or_computes_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AGENT_RUNNER_CACHE", str(tmp_path))
+    drawn = []
+    for _ in ("computed", "found"):
+        seeds.set_fixed_seed(1)
+        store.entry("kind", {}, lambda to: seeds.set_fixed_seed(len(draw())))
+        drawn.append(draw())
+    assert drawn[0] == drawn[1]
 
 
 def test_template_toml_is_read_the_same_by_the_runner_and_the_harness() -> None:
@@ -68,6 +305,11 @@ def test_template_toml_is_read_the_same_by_the_runner_and_the_harness() -> None:
     assert template.command == "python experiment.py --out_dir={out_dir}"
     assert [m.name for m in template.models] == list(settings.model_settings())
     assert [m.name for m in template.models][-1] == "embedded"
+    gemma, pythia, _ = template.models
+    assert gemma.needs_gpu and not gemma.cpu
+    assert pythia.cpu["corpus"] == "embedded/corpus.jsonl.gz" and not pythia.needs_gpu
+    assert template.noise is not None and template.noise.seeds == (1, 2, 3)
+    assert template.prepare is not None and template.prepare.network
     assert template.smoke is not None
     assert template.smoke.env == {"AGENT_RUNNER_SMOKE": "1"}
     assert settings.model_settings(smoke=True)["embedded"].training_tokens < 20_000
@@ -171,9 +413,12 @@ def test_batches_take_every_token_once_per_epoch_in_an_order_fixed_by_the_seed(
 ) -> None:
     monkeypatch.setenv("AGENT_RUNNER_MODELS", json.dumps({"*": {"granted": "embedded"}}))
     tokens = torch.arange(10.0)[:, None]
-    acts = activations.TrainingActivations(models.grant("x"), 1, tokens, tokens)
+    acts = activations.TrainingActivations(
+        models.grant("x"), 1, tokens, tokens, source={}, entry="e"
+    )
 
-    def epochs(seed: int) -> list[list[float]]:
+    def epochs(seed: int, offset: int = 0) -> list[list[float]]:
+        monkeypatch.setenv("AGENT_RUNNER_SEED_OFFSET", str(offset))
         seen = torch.cat(list(acts.batches(4, steps=5, seed=seed))).squeeze().tolist()
         return [seen[:10], seen[10:]]
 
@@ -182,6 +427,62 @@ def test_batches_take_every_token_once_per_epoch_in_an_order_fixed_by_the_seed(
     assert first != second
     assert epochs(0) == [first, second]
     assert epochs(1) != [first, second]
+    assert epochs(0, offset=1) == epochs(1)
+    assert acts.first_batch(4, 0).squeeze().tolist() == first[:4]
+
+
+def test_what_was_made_of_one_text_never_passes_for_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hub's text that cannot be read is replaced; once it could be, it is taken from the store."""
+    name = "EleutherAI/pythia-70m-deduped"
+    monkeypatch.setenv("AGENT_RUNNER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("AGENT_RUNNER_MODELS", json.dumps({name: {"granted": name}}))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr(settings, "has_gpu", lambda: False)
+    small = {"distinct_tokens": 30, "held_out_tokens": 10, "corpus": "who/pile"}
+    entry = settings.model_settings()[name]
+    monkeypatch.setattr(
+        settings, "model_settings", lambda: {name: dataclasses.replace(entry, **small)}
+    )
+    layers = type("Cfg", (), {"n_layers": 6})
+    monkeypatch.setattr(models, "load", lambda model: type("Loaded", (), {"cfg": layers}))
+
+    def rows(loaded: Any, model: Any, layer: int, documents: Iterator[str]) -> Iterator[Any]:
+        for document in documents:
+            yield torch.full((5, model.d_model), float(len(document)))
+
+    monkeypatch.setattr(activations, "_activations", rows)
+
+    def offline(name: str) -> Any:
+        raise ConnectionError("offline")
+
+    def get() -> tuple[str, float]:
+        acts = activations.training_activations(models.grant(name), 3)
+        assert len(acts.source["corpus_digest"]) == 64
+        return acts.source["corpus"], float(acts.held_out()[0, 0])
+
+    monkeypatch.setattr(data, "_open_hub", offline)
+    replaced = get()
+    assert replaced[0] == data.FALLBACK_CORPUS
+    assert "corpus-replaced" in capsys.readouterr().out
+    monkeypatch.setattr(data, "_open_hub", lambda name: [{"text": "x" * 7}] * 20)
+    assert get() == ("who/pile", 7.0)
+    monkeypatch.setattr(data, "_open_hub", offline)
+    assert get() == ("who/pile", 7.0)
+    assert "corpus-replaced" not in capsys.readouterr().out
+
+
+def test_the_digest_of_probing_texts_is_of_classes_texts_and_their_order() -> None:
+    of = data.texts_digest
+    texts = {"a": ["x", "y"], "b": ["z"]}
+    assert of(texts, {}) == of(dict(texts), {})
+    others = [
+        {"a": ["y", "x"], "b": ["z"]},
+        {"a": ["x"], "b": ["y", "z"]},
+        {"a": ["xy"], "b": ["z"]},
+    ]
+    assert len({of(texts), *(of(other) for other in others)}) == 4
 
 
 def test_held_out_documents_are_never_trained_on() -> None:
@@ -262,10 +563,92 @@ def test_a_snapshot_copes_with_tensors_kept_from_the_forward_pass() -> None:
     assert sae.training and not copy.training
 
 
+# ---------------------------------------------------------------- what training did to the parameters
+
+
+def optimized(sae: Any, steps: int = 1, lr: float = 0.1) -> None:
+    optimizer = torch.optim.SGD(sae.parameters(), lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        sum(p.square().sum() for p in sae.parameters()).backward()
+        optimizer.step()
+
+
+def test_parameters_are_compared_with_those_before_the_first_optimizer_step() -> None:
+    initial = integrity.InitialParameters()
+    sae = torch.nn.Linear(3, 2)
+    start = torch.cat([p.detach().flatten() for p in sae.parameters()])
+    optimized(sae)  # p -> p - 0.1 * 2 p
+    initial.logged(sae)
+    compared = initial.compare(sae)
+    assert compared == {
+        "parameters": 8,
+        "non_finite": 0,
+        "changed": 1.0,
+        "relative_change": pytest.approx(0.2),
+        "since": "first optimizer step",
+    }
+    with torch.no_grad():
+        sae.bias.copy_(start[-2:])
+    assert initial.compare(sae)["changed"] == 0.5
+    optimized(sae, steps=3, lr=0.0)
+    assert initial.compare(sae)["changed"] == 0.5
+    sae.weight.data[0] = float("nan")
+    assert initial.compare(sae)["non_finite"] == 3
+    assert initial.compare(sae)["relative_change"] is None
+    initial.close()
+
+
+def test_a_copy_is_compared_by_name_and_a_new_shape_counts_as_changed() -> None:
+    initial = integrity.InitialParameters()
+    sae = torch.nn.Linear(3, 2)
+    optimized(sae, lr=0.0)
+    initial.logged(sae)
+    average = copy.deepcopy(sae)
+    assert initial.compare(average)["changed"] == 0.0
+    assert initial.compare(average)["relative_change"] == 0.0
+    assert initial.compare(average.double())["changed"] == 0.0
+    average.bias = torch.nn.Parameter(torch.zeros(5))
+    assert initial.compare(average)["changed"] == 0.5
+    initial.close()
+
+
+def test_without_an_optimizer_changes_are_counted_from_the_first_logged_step() -> None:
+    initial = integrity.InitialParameters()
+    sae = torch.nn.Linear(3, 2)
+    initial.logged(sae)
+    optimized(torch.nn.Linear(2, 2))  # of a probe, say
+    unknown = initial.compare(sae)
+    assert (unknown["changed"], unknown["relative_change"]) == (None, None)
+    initial.logged(sae)
+    assert initial.compare(sae)["changed"] == 0.0
+    sae.weight.data *= 1.5
+    sae.bias.data *= 1.5
+    found = initial.compare(sae)
+    assert found["relative_change"] == pytest.approx(0.5)
+    assert found["since"] == "first logged step"
+    initial.close()
+
+
+def test_copies_of_parameters_do_not_outlive_their_use() -> None:
+    initial = integrity.InitialParameters()
+    sae = torch.nn.Linear(3, 2)
+    optimized(sae)
+    assert len(initial._starts) == 2
+    del sae
+    gc.collect()
+    assert len(initial._starts) == 0
+    initial.close()
+    other = torch.nn.Linear(3, 2)
+    optimized(other)
+    assert len(initial._starts) == 0
+
+
 class Acts:
     """What a TrainingLog needs of activations."""
 
     layer, device, num_tokens, distinct_tokens = 1, "cpu", 10, 10
+    source: ClassVar = {"corpus": "c", "corpus_digest": "d"}
 
     class language_model:
         @staticmethod
@@ -291,7 +674,17 @@ def sae_with_cfg() -> Any:
     return sae
 
 
-def test_results_are_written_whole(tmp_path: Path) -> None:
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared inputs as if they were in the store."""
+    monkeypatch.setattr(results.untrained, "scores", lambda acts: {"sae_test_accuracy": 0.7})
+    monkeypatch.setattr(results.probing, "digests", lambda model, layer: {"set": "digest"})
+
+
+def test_results_are_written_whole(
+    tmp_path: Path, shared: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_RUNNER_SEED_OFFSET", "3")
     log = results.TrainingLog(str(tmp_path), Acts())  # type: ignore[arg-type]
     log.record(
         0, Identity(), {"loss": 2.0}, {"mean": torch.ones(3), "odd": float("inf"), "text": "x"}
@@ -308,7 +701,31 @@ def test_results_are_written_whole(tmp_path: Path) -> None:
     assert written["training"]["curves"]["loss"] == [2.0, 1.0]
     assert written["training"]["curves"]["mean"] == [1.0, None]
     assert written["training"]["curves"]["odd"] == [None, None]
+    assert written["seed_offset"] == written["training"]["config"]["seed_offset"] == 3
+    assert written["data"] == {"corpus": "c", "corpus_digest": "d", "probing": {"set": "digest"}}
+    assert written["untrained"] == {"sae_test_accuracy": 0.7}
+    assert written["integrity"]["parameters"] == 1
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["final_info.json", "metrics.jsonl"]
+
+
+@pytest.mark.parametrize("error", [OSError, torch.OutOfMemoryError])
+def test_a_full_disk_or_gpu_costs_the_untrained_reference_and_not_the_results(
+    tmp_path: Path,
+    error: type[Exception],
+    shared: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(acts: Any) -> dict[str, float]:
+        raise error("1 GiB needed")
+
+    monkeypatch.setattr(results.untrained, "scores", full)
+    log = results.TrainingLog(str(tmp_path), Acts())  # type: ignore[arg-type]
+    log.record(0, Identity(), {"loss": 2.0})
+    written = results.write(str(tmp_path), sae_with_cfg(), scores(), log, {})
+    assert written["untrained"] is None
+    assert written["metrics"]["final_loss"] == 2.0
+    assert f"not computed: {error.__name__}: 1 GiB needed" in capsys.readouterr().out
 
 
 def test_results_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -346,6 +763,24 @@ def test_events_are_lines_of_json_and_only_written_for_the_runner(
     assert [json.loads(line) for line in lines] == [
         {"phase": "training"},
         {"warning": {"code": "code", "message": "a message"}},
+    ]
+
+
+def test_a_phase_within_another_is_said_and_so_is_the_return(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AGENT_RUNNER_RECORD_DIR", str(tmp_path))
+    events.phase("writing results")
+    with events.interrupted_by("evaluation"):
+        pass
+    with events.interrupted_by("writing results"):
+        pass
+    with pytest.raises(ValueError), events.interrupted_by("data"):
+        raise ValueError
+    lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["phase"] for line in lines] == [
+        *("writing results", "evaluation", "writing results"),
+        *("writing results", "data"),
     ]
 
 

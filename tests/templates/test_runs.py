@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sae_template import build_model, write_jsonl
+from sae_template import build_model, command, write_jsonl
 
 pytest.importorskip("sae_bench")
 pytestmark = pytest.mark.sae
@@ -52,6 +52,20 @@ def test_a_run_by_hand_trains_scores_and_says_which_model_it_used(run: Run, temp
         *("l0", "explained_variance", "dead_features", "final_loss"),
     }
     assert all(isinstance(value, float) for value in metrics.values())
+    assert set(info["untrained"]) == {n for n in metrics if n.startswith("sae_")} | {
+        *("l0", "explained_variance", "dead_features"),
+    }
+    assert info["untrained"]["explained_variance"] < metrics["explained_variance"]
+    assert info["integrity"] == {
+        "parameters": 2 * 32 * 128 + 128 + 32,
+        "non_finite": 0,
+        "changed": 1.0,
+        "relative_change": info["integrity"]["relative_change"],
+        "since": "first optimizer step",
+    }
+    assert 0.001 < info["integrity"]["relative_change"] < 10
+    assert info["data"]["corpus"] == "embedded/corpus.jsonl.gz"
+    assert list(info["data"]["probing"]) == ["language", "prose"]
     assert metrics["l0"] == info["l0"]
     assert [d["dataset_name"] for d in info["eval_result_details"]] == [
         "language_results",
@@ -64,28 +78,105 @@ def test_a_run_by_hand_trains_scores_and_says_which_model_it_used(run: Run, temp
     assert [p.name for p in (template / "run_0").iterdir() if p.name.startswith(".")] == []
 
 
-def test_cold_and_warm_give_the_same_numbers(run: Run, template: Path, tmp_path: Path) -> None:
-    records = [tmp_path / "cold", tmp_path / "warm"]
-    infos = []
-    for record_dir in records:
-        record_dir.mkdir()
-        done = run(
-            template,
-            "experiment.py",
-            f"--out_dir={record_dir}",
-            AGENT_RUNNER_CACHE=str(tmp_path / "cache"),
-            AGENT_RUNNER_RECORD_DIR=str(record_dir),
-        )
+WAYS: dict[str, dict[str, str]] = {
+    "cold": {},
+    "warm": {"AGENT_RUNNER_SEED_OFFSET": "0"},
+    "moved": {"AGENT_RUNNER_SEED_OFFSET": "1", "AGENT_RUNNER_CACHE": "a file"},
+}
+
+
+@pytest.fixture(scope="module")
+def three_runs(
+    tiny_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, dict[str, Any]], Path]:
+    """The same code: with an empty store, with the store it filled, and with another seed and no store."""
+    base = tmp_path_factory.mktemp("three")
+    (base / "a file").write_text("not a folder")
+    run = command(base / "hf", base / "cache")
+    infos = {}
+    for way, settings in WAYS.items():
+        out = base / way
+        out.mkdir()
+        there = {k: str(base / v) if k == "AGENT_RUNNER_CACHE" else v for k, v in settings.items()}
+        there["AGENT_RUNNER_RECORD_DIR"] = str(out)
+        done = run(tiny_template, "experiment.py", f"--out_dir={out}", **there)
         assert done.returncode == 0, done.stderr
-        infos.append(final_info(record_dir))
-    assert infos[0]["metrics"] == infos[1]["metrics"]
-    assert infos[0]["eval_result_details"] == infos[1]["eval_result_details"]
-    assert infos[0]["training"] == infos[1]["training"]
-    assert "model load" in phases(records[0])
-    assert phases(records[1]) == ["data", "training", "evaluation", "writing results"]
-    entries = [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+        infos[way] = final_info(out)
+    return infos, base
+
+
+Three = tuple[dict[str, dict[str, Any]], Path]
+
+
+def test_cold_and_warm_give_the_same_numbers(three_runs: Three) -> None:
+    infos, base = three_runs
+    cold, warm = infos["cold"], infos["warm"]
+    for name in ("metrics", "eval_result_details", "training", "integrity", "seed_offset"):
+        assert cold[name] == warm[name]
+    for name in ("data", "untrained"):
+        assert cold[name] == warm[name]
+    assert "model load" in phases(base / "cold")
+    assert phases(base / "cold")[-3:] == ["writing results", "evaluation", "writing results"]
+    assert phases(base / "warm") == ["data", "training", "evaluation", "writing results"]
+    entries = [p for p in (base / "cache").rglob("*") if p.is_file()]
     assert entries
     assert all(p.stat().st_mode & 0o222 == 0 for p in entries)
+
+
+def test_a_seed_offset_moves_training_and_scoring_and_nothing_shared(three_runs: Three) -> None:
+    """What is shared was computed anew by the run that was moved, and is the same."""
+    usual, moved = three_runs[0]["warm"], three_runs[0]["moved"]
+    assert (usual["seed_offset"], moved["seed_offset"]) == (0, 1)
+    assert moved["training"]["config"]["seed_offset"] == 1
+    assert moved["training"]["config"]["seed"] == usual["training"]["config"]["seed"] == 42
+    for name in ("eval_config", "data", "untrained", "model"):
+        assert moved[name] == usual[name]
+    same = {name for name, value in usual["metrics"].items() if moved["metrics"][name] == value}
+    assert {name for name in usual["metrics"] if name.startswith("llm_")} <= same
+    assert not {name for name in usual["metrics"] if name.startswith("sae_")} <= same
+    assert "final_loss" not in same
+    assert moved["integrity"]["relative_change"] != usual["integrity"]["relative_change"]
+
+
+UNTRAINED = """
+import json
+import experiment, torch
+from harness import activations, models, untrained
+
+acts = activations.training_activations(models.grant("embedded"), 1)
+torch.manual_seed(3)
+expected = torch.rand(2)
+torch.manual_seed(3)
+first = torch.rand(1)
+scores = untrained.scores(acts)
+undisturbed = torch.cat([first, torch.rand(1)]).equal(expected)
+trainer = experiment.CustomTrainer(activation_dim=32, dict_size=128, layer=1, lm_name="embedded")
+batch = next(acts.batches(experiment.SAE_BATCH_SIZE, 1, seed=experiment.SEED))
+again = untrained.scores(acts)
+trainer.initialize_biases(batch)
+reference = untrained.UntrainedSAE(acts)
+ours, theirs = reference.state_dict(), trainer.ae.state_dict()
+largest = max(float((ours[name] - value).abs().max()) for name, value in theirs.items())
+density = float((reference.encode(batch) > 0).float().mean())
+print(json.dumps([scores, scores == again, undisturbed, largest, density]))
+"""
+
+
+def test_the_untrained_reference_is_the_template_s_sae_before_its_first_step(
+    run: Run, template: Path, tmp_path: Path
+) -> None:
+    done = run(template, "-c", UNTRAINED, AGENT_RUNNER_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    scores, same, undisturbed, largest, density = json.loads(done.stdout.splitlines()[-1])
+    assert same and undisturbed
+    assert largest < 1e-5
+    assert density == pytest.approx(0.1, abs=0.01)
+    assert set(scores) == {
+        *("sae_test_accuracy", "sae_top_1_test_accuracy", "sae_top_5_test_accuracy"),
+        *("l0", "explained_variance", "dead_features"),
+    }
+    assert 0.4 < scores["sae_test_accuracy"] < 1
+    assert done.stdout.count("untrained reference: sparse probing") == 1
 
 
 def test_prepare_makes_full_and_smoke_runs_warm(run: Run, template: Path, tmp_path: Path) -> None:
@@ -109,6 +200,7 @@ def test_prepare_makes_full_and_smoke_runs_warm(run: Run, template: Path, tmp_pa
         "reason": "told so",
     }
     assert info["training_steps"] == 8
+    assert info["untrained"]["sae_test_accuracy"] > 0.3
 
 
 STATEFUL = """
@@ -159,7 +251,7 @@ model = models.grant("EleutherAI/pythia-70m-deduped", {
 acts = activations.training_activations(model, model.layers[0])
 batch = next(acts.batches(8, 1, seed=0))
 print(json.dumps([model.record(), str(model.dtype), list(batch.shape), str(batch.dtype),
-    list(probing.artifacts(model, 3))]))
+    list(probing.artifacts(model, 3)), acts.source["corpus"]]))
 """
 HUB_TOML = """
 [[models]]
@@ -204,5 +296,6 @@ def test_a_hub_model_and_a_named_data_set_from_the_local_cache(
         [8, 32],
         "torch.float32",
         ["fancyzhx/ag_news"],
+        "embedded/corpus.jsonl.gz",
     ]
     assert "corpus-replaced" in done.stdout

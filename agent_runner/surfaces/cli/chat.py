@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from agent_runner.chatlogs import ChatLog, RecordedReply, parse_chat_log
+from agent_runner.errors import UsageError
 from agent_runner.surfaces.cli.options import (
     HomeOption,
     JsonOption,
@@ -27,7 +28,20 @@ def import_chat(
     replay: Annotated[
         bool, typer.Option("--replay", help="Run every reply through the runner, as a new idea.")
     ] = False,
+    recorded_baseline: Annotated[
+        bool,
+        typer.Option(
+            "--recorded-baseline",
+            help="With --replay: compare with the log's own baseline. One that is worth nothing is refused.",
+        ),
+    ] = False,
     template: Annotated[str, typer.Option(help="A template folder, or `default`.")] = "default",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model of the template that it may use; repeat for more. Default: all."
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -38,12 +52,19 @@ def import_chat(
         if not replay:
             print_json({"recorded": recorded}) if as_json else _print_recorded(recorded)
             return
+        if recorded_baseline and log.baseline is None:
+            raise UsageError(
+                f"the log has no baseline that can be used: {log.baseline_problem or 'none is stated'}",
+                "Leave out --recorded-baseline: then the template's own is measured.",
+            )
         runner = open_runner(context, home)
         idea = runner.create_idea(
             log.title,
             template=template,
             plan=plan_text(log),
             max_runs=log.max_runs or DEFAULT_MAX_RUNS,
+            models=model or (),
+            baseline=log.baseline if recorded_baseline else None,
         )
         if not as_json:
             _print_recorded(recorded)

@@ -59,7 +59,9 @@ def demo(
     with reported(as_json):
         chosen = chosen_home(context, home) or Path("runs/demo")
         runner = open_runner(context, chosen)
-        idea = runner.create_idea(TITLE, template=template, plan=PLAN)
+        # The shipped model, also where a better one could be had: it needs no download, and minutes only.
+        shipped = ("embedded",) if template == "default" else ()
+        idea = runner.create_idea(TITLE, template=template, plan=PLAN, models=shipped)
         _title(as_json, f"Idea {idea.id}: the baseline first (costs nothing)")
         with watching() as watch:
             baseline = runner.baseline(idea.id, progress=watch)

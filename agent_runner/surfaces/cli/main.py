@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from agent_runner.surfaces.cli import chat, demo, doctor, edits, explain, gc, ledger, machine
+from agent_runner.surfaces.cli import (
+    chat,
+    check,
+    demo,
+    doctor,
+    edits,
+    explain,
+    gc,
+    ledger,
+    machine,
+    models,
+    play,
+    verify,
+)
 from agent_runner.surfaces.cli.options import (
     HomeOption,
     IdeaArgument,
     JsonOption,
     open_runner,
     read_input,
+    read_result_file,
     reported,
     run_number,
 )
@@ -55,6 +70,22 @@ def idea_new(
     sandbox: Annotated[
         str, typer.Option(help="Isolation of its runs: L0 (none) to L3; auto is the highest here.")
     ] = "auto",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model of the template that it may use; repeat for more. Default: all."
+        ),
+    ] = None,
+    fallback: Annotated[
+        bool,
+        typer.Option(help="Whether another model may replace one that cannot be used here."),
+    ] = True,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help="A final_info.json measured elsewhere, to be run_0. It is checked first."
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,6 +99,9 @@ def idea_new(
             max_runs=max_runs,
             limits=limits,
             sandbox=sandbox,
+            models=model or (),
+            fallback=fallback,
+            baseline=None if baseline is None else read_result_file(baseline),
         )
         if as_json:
             print_json({"idea": idea.id, **idea.model_dump(mode="json")})
@@ -221,6 +255,10 @@ def _content(turn: dict[str, Any]) -> str:
 app.command("import-chat")(chat.import_chat)
 app.command("apply")(edits.apply)
 app.command("explain")(explain.explain)
+app.command("check")(check.check)
+app.command("verify")(verify.verify)
+app.command("models")(models.models)
+app.command("play")(play.play)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("gc")(gc.gc)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -73,6 +73,20 @@ def read_input(source: str) -> str:
     except OSError as error:
         raise UsageError(
             f"{source} cannot be read: {error.strerror}", "Give a file, or - for standard input."
+        ) from error
+
+
+def read_result_file(path: Path) -> dict[str, Any]:
+    """A final_info.json, read as strictly as a run's own."""
+    from agent_runner.results.parsing import InvalidResults, parse_results
+
+    try:
+        return parse_results(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "Give a file.") from error
+    except InvalidResults as error:
+        raise UsageError(
+            f"{path} is no result file: {error}", "Give a final_info.json, a JSON object."
         ) from error
 
 

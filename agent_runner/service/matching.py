@@ -1,0 +1,113 @@
+"""Which baseline a run is compared with: its idea's own, or one that got the same model as the run gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agent_runner.paths import JobPaths, read_json, write_json
+from agent_runner.records import Idea, ModelUse, Outcome, Problem, RunResult, Stage
+from agent_runner.results import is_degenerate
+from agent_runner.service.endings import Ending, refused
+from agent_runner.service.evidence import read_events
+from agent_runner.service.fingerprints import fingerprint
+from agent_runner.service.jobs import Progress
+from agent_runner.service.model_access import default_model, uniform
+from agent_runner.service.runs import IMPORTED, stored_result
+from agent_runner.service.shared_baselines import SharedBaseline
+from agent_runner.service.workspace import Workspace
+
+
+class Matched(Protocol):
+    """What is needed of a proposal to find its run's baseline."""
+
+    @property
+    def workspace(self) -> Workspace: ...
+    @property
+    def idea(self) -> Idea: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def progress(self) -> Progress: ...
+    @property
+    def grants(self) -> Mapping[str, ModelUse]: ...
+    @property
+    def warnings(self) -> list[Problem]: ...
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline as a run is compared with it: `run_0`, or one that is not the idea's own."""
+
+    name: str
+    result: RunResult | None
+    info: dict[str, Any] | None
+    fingerprint: str | None
+
+
+def match_baseline(proposal: Matched) -> Ending | None:
+    """Find out which baseline the run is to be compared with, and measure it where there is none yet.
+
+    The smoke run has told which model the edited code asks for, and gets. Where that is not the model of
+    run_0, or the machine is not what it was then, the template is run in the same way first, uncharged.
+    """
+    workspace, idea = proposal.workspace, proposal.idea
+    own = stored_result(workspace.paths(idea).run(0))
+    if own is None or own.fingerprint in (None, IMPORTED) or own.outcome is not Outcome.SUCCEEDED:
+        return None
+    used = read_events(workspace.paths(idea).attempt(proposal.attempt).step("smoke")).model
+    granted = used.granted if used else default_model(proposal.grants)
+    wanted = fingerprint(workspace, idea, granted)
+    if wanted == own.fingerprint:
+        return None
+    proposal.progress("baseline", f"of another kind than run_0: {granted or 'this machine'}")
+    shared = SharedBaseline(
+        workspace, idea, uniform(proposal.grants, granted), proposal.progress, proposal.attempt
+    )
+    with shared.measured() as result:
+        if result is None:
+            return None  # cancelled, which the caller sees for itself
+    write_json(
+        workspace.paths(idea).attempt(proposal.attempt).baseline,
+        {"fingerprint": wanted, "model": granted},
+    )
+    if result.outcome is not Outcome.SUCCEEDED:
+        message = (
+            f"the template itself does not run in this way ({result.outcome}), so this run is compared with "
+            "nothing"
+        )
+        proposal.warnings.append(Problem(kind="no_baseline", message=message, severity="warning"))
+    return degenerate(result)
+
+
+def degenerate(baseline: RunResult) -> Ending | None:
+    """The refusal of a run whose baseline is worth nothing, before anybody spends a token on comparing."""
+    if not is_degenerate(baseline.findings):
+        return None
+    reasons = "\n".join(
+        f"- {finding.code}: {finding.message}"
+        for finding in baseline.findings
+        if finding.severity == "fail"
+    )
+    message = (
+        "Your edit was applied, but nothing can be compared with this idea's baseline, so no run "
+        f"was started. The template has to be mended first:\n{reasons}"
+    )
+    return refused(Stage.ADMIT, "baseline_degenerate", message, "the baseline is degenerate")
+
+
+def matched_baseline(workspace: Workspace, idea: Idea, attempt: int) -> Baseline:
+    """The baseline that was found for the run of an attempt."""
+    paths = workspace.paths(idea)
+    chosen = read_json(paths.attempt(attempt).baseline)
+    if isinstance(chosen, dict) and isinstance(chosen.get("fingerprint"), str):
+        other = chosen["fingerprint"]
+        return _baseline(f"baseline {other}", workspace.home.baseline(other))
+    return _baseline("run_0", paths.run(0))
+
+
+def _baseline(name: str, records: JobPaths) -> Baseline:
+    result = stored_result(records)
+    mark = result.fingerprint if result else None
+    return Baseline(name, result, read_json(records.final_info), mark)

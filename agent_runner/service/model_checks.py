@@ -1,0 +1,118 @@
+"""What a proposal asks for in models and data: refused, replaced or granted, and always said."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from agent_runner import models
+from agent_runner.models import Asset
+from agent_runner.records import Access, Idea, Problem, Stage
+from agent_runner.service.endings import Ending, refused
+from agent_runner.service.evidence import read_events
+from agent_runner.service.model_access import Decision
+from agent_runner.service.runs import stored_result
+from agent_runner.service.workspace import Workspace
+
+
+class Asking(Protocol):
+    """What is needed of a proposal to see to its models."""
+
+    @property
+    def workspace(self) -> Workspace: ...
+    @property
+    def idea(self) -> Idea: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def models(self) -> Decision: ...
+    @property
+    def named_anew(self) -> tuple[Asset, ...]: ...
+    @property
+    def warnings(self) -> list[Problem]: ...
+
+
+def check_models(proposal: Asking) -> Ending | None:
+    """Refuse where no model can be used, or none of those that may be; tell about each that the edit names."""
+    decision = proposal.models
+    if decision.refused:
+        return unavailable("Your edit was applied, but no run was started", decision)
+    extra = tuple(a for a in proposal.named_anew if decision.access(a.name) is None)
+    found = {a.name: a for a in (*decision.accesses, *_assess(proposal, extra))}
+    for asset in proposal.named_anew:
+        access = found[asset.name]
+        use = decision.grants.get(asset.name) or decision.grants.get(models.ANY_OTHER)
+        if asset.kind == "model" and use is not None and not use.granted:
+            return unavailable(
+                f"Your edit was applied, but {_place(asset)} asks for a model that cannot be used, so no run "
+                "was started",
+                decision,
+            )
+        told = _told(asset, access, decision)
+        if told:
+            proposal.warnings.append(
+                Problem(
+                    kind="model_replaced" if asset.kind == "model" else "data_unavailable",
+                    message=told,
+                    path=asset.file,
+                    line=asset.line,
+                    severity="warning",
+                )
+            )
+    return None
+
+
+def tell_of_change(proposal: Asking) -> None:
+    """Once the smoke run has shown what the code asks for: say so where it is not what run_0 asked for."""
+    paths = proposal.workspace.paths(proposal.idea)
+    used = read_events(paths.attempt(proposal.attempt).step("smoke")).model
+    baseline = stored_result(paths.run(0))
+    before = baseline.model if baseline else None
+    if used is None or before is None or used.requested == before.requested:
+        return
+    if any(problem.kind == "model_replaced" for problem in proposal.warnings):
+        return
+    got = "and gets it" if used.granted == used.requested else f"and gets {used.granted} instead"
+    message = (
+        f"your code asks for the language model {used.requested} where run_0 asked for {before.requested}, "
+        f"{got}. {models.available(proposal.models.accesses)}"
+    )
+    proposal.warnings.append(Problem(kind="model_changed", message=message, severity="warning"))
+
+
+def unavailable(opening: str, decision: Decision) -> Ending:
+    """The refusal of a run for which there is no model. It costs nothing, and the same code may try again."""
+    message = f"{opening}:\n{models.available(decision.accesses)}"
+    return refused(Stage.VALIDATE, "model_unavailable", message, "no model can be used here")
+
+
+def _assess(proposal: Asking, assets: tuple[Asset, ...]) -> tuple[Access, ...]:
+    if not assets:
+        return ()
+    workspace, idea = proposal.workspace, proposal.idea
+    return models.assess(
+        assets,
+        idea.template.models,
+        workspace.paths(idea).worktree,
+        workspace.machine(idea.template),
+        workspace.home.hub,
+    )
+
+
+def _told(asset: Asset, access: Access, decision: Decision) -> str | None:
+    """What the agent must know of a name it wrote; None where it simply gets what it asks for."""
+    use = decision.grants.get(asset.name) or decision.grants.get(models.ANY_OTHER)
+    if asset.kind == "dataset":
+        if access.usable:
+            return None
+        return f"{_place(asset)} names the data set {asset.name}: {access.reason}. {access.remedy}".strip()
+    if use is None or use.granted == asset.name:
+        return None
+    why = access.reason if not access.usable else use.reason
+    return (
+        f"{_place(asset)} asks for the language model {asset.name}: {why}. "
+        f"A run that asks for it gets {use.granted} instead. {models.available(decision.accesses)}"
+    )
+
+
+def _place(asset: Asset) -> str:
+    return f"{asset.file}:{asset.line}" if asset.file else "your edit"
