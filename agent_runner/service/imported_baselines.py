@@ -11,7 +11,7 @@ from agent_runner.paths import write_atomic, write_json
 from agent_runner.records import Finding, Idea, ModelUse, Outcome, RunResult
 from agent_runner.results import check_results, flat_metrics, is_degenerate
 from agent_runner.results.parsing import InvalidResults, parse_results
-from agent_runner.service.runs import IMPORTED
+from agent_runner.service.measuring import IMPORTED
 from agent_runner.service.workspace import Workspace
 
 _NOTE = Finding(

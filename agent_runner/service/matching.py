@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from agent_runner.models import ANY_OTHER
 from agent_runner.paths import JobPaths, read_json, write_json
 from agent_runner.records import Idea, ModelUse, Outcome, Problem, RunResult, Stage
 from agent_runner.results import is_degenerate
@@ -13,8 +13,9 @@ from agent_runner.service.endings import Ending, refused
 from agent_runner.service.evidence import read_events
 from agent_runner.service.fingerprints import fingerprint
 from agent_runner.service.jobs import Progress
+from agent_runner.service.measuring import IMPORTED, Reference
 from agent_runner.service.model_access import default_model, uniform
-from agent_runner.service.runs import IMPORTED, stored_result
+from agent_runner.service.runs import stored_result
 from agent_runner.service.shared_baselines import SharedBaseline
 from agent_runner.service.workspace import Workspace
 
@@ -36,16 +37,6 @@ class Matched(Protocol):
     def warnings(self) -> list[Problem]: ...
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A baseline as a run is compared with it: `run_0`, or one that is not the idea's own."""
-
-    name: str
-    result: RunResult | None
-    info: dict[str, Any] | None
-    fingerprint: str | None
-
-
 def match_baseline(proposal: Matched) -> Ending | None:
     """Find out which baseline the run is to be compared with, and measure it where there is none yet.
 
@@ -56,8 +47,11 @@ def match_baseline(proposal: Matched) -> Ending | None:
     own = stored_result(workspace.paths(idea).run(0))
     if own is None or own.fingerprint in (None, IMPORTED) or own.outcome is not Outcome.SUCCEEDED:
         return None
-    used = read_events(workspace.paths(idea).attempt(proposal.attempt).step("smoke")).model
-    granted = used.granted if used else default_model(proposal.grants)
+    asked = read_events(workspace.paths(idea).attempt(proposal.attempt).step("smoke")).model
+    granted = default_model(proposal.grants)
+    if asked is not None and proposal.grants:  # what it then got is not for the program to say
+        use = proposal.grants.get(asked.requested) or proposal.grants[ANY_OTHER]
+        granted = use.granted
     wanted = fingerprint(workspace, idea, granted)
     if wanted == own.fingerprint:
         return None
@@ -97,17 +91,15 @@ def degenerate(baseline: RunResult) -> Ending | None:
     return refused(Stage.ADMIT, "baseline_degenerate", message, "the baseline is degenerate")
 
 
-def matched_baseline(workspace: Workspace, idea: Idea, attempt: int) -> Baseline:
+def matched_baseline(workspace: Workspace, idea: Idea, attempt: int) -> Reference:
     """The baseline that was found for the run of an attempt."""
     paths = workspace.paths(idea)
     chosen = read_json(paths.attempt(attempt).baseline)
     if isinstance(chosen, dict) and isinstance(chosen.get("fingerprint"), str):
         other = chosen["fingerprint"]
-        return _baseline(f"baseline {other}", workspace.home.baseline(other))
-    return _baseline("run_0", paths.run(0))
+        return _reference(f"baseline {other}", workspace.home.baseline(other))
+    return _reference("run_0", paths.run(0))
 
 
-def _baseline(name: str, records: JobPaths) -> Baseline:
-    result = stored_result(records)
-    mark = result.fingerprint if result else None
-    return Baseline(name, result, read_json(records.final_info), mark)
+def _reference(name: str, records: JobPaths) -> Reference:
+    return Reference(name, stored_result(records), read_json(records.final_info))

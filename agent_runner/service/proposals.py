@@ -351,9 +351,7 @@ class Proposal:
             grants=self.grants,
             attempt=self.attempt,
             fingerprint=baseline.fingerprint,
-            baseline_name=baseline.name,
-            baseline=baseline.result,
-            baseline_info=baseline.info,
+            reference=baseline,
         )
 
 

@@ -9,15 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from agent_runner.models import ANY_OTHER
+from agent_runner.execution.job_files import SPEC
 from agent_runner.paths import JobPaths, read_json, sync_tree, write_atomic, write_json
 from agent_runner.records import (
-    Comparison,
-    Finding,
     Idea,
     JobExit,
     ModelUse,
@@ -27,26 +24,16 @@ from agent_runner.records import (
     RunResult,
     Sandbox,
 )
-from agent_runner.results import check_history, check_results, compare, flat_metrics, read_results
+from agent_runner.results import check_history, read_results
 from agent_runner.service.evidence import explain, read_events
 from agent_runner.service.jobs import JobRequest, Progress, wait
+from agent_runner.service.measuring import Reference, measure
 from agent_runner.service.workspace import Workspace
+
+_GRANTS = "AGENT_RUNNER_MODELS"  # the variable by which the template's harness learns of them
 
 # Signals by which a program ends itself; every other one was sent to it.
 _CRASH_SIGNALS = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP"}
-
-IMPORTED = "imported"  # the fingerprint of a baseline that was measured elsewhere
-
-# Findings by which a run's numbers were measured in another way than the baseline's.
-_OTHER_MEASUREMENT = {"reference-moved", "config-differs"}
-
-
-_PARTIAL = Finding(
-    severity="warn",
-    code="partial-results",
-    message="these are the results of a run that was ended, or told to end, when its time was nearly over: "
-    "they show how far it came, not what the whole run would have shown",
-)
 
 
 @dataclass(frozen=True)
@@ -63,9 +50,7 @@ class RunSpec:
     attempt: int = 0  # of which it is the run; 0 for the baseline
     seed_offset: int = 0  # added to every seed that the template's harness sets
     fingerprint: str | None = None
-    baseline_name: str = "run_0"
-    baseline: RunResult | None = None
-    baseline_info: dict[str, Any] | None = None
+    reference: Reference | None = None
 
     @property
     def label(self) -> str:
@@ -127,17 +112,10 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         results_problem=_tampering(workspace, spec) or results.problem,
     )
     outcome = outcome_of(ended, failed=failure is not None)
-    out_of_time = outcome is Outcome.TIMED_OUT
-    partial = results.info is not None and (out_of_time or ended.soft_deadline_sent)
-    info = results.info if failure is None or out_of_time else None
-    metrics = flat_metrics(info) if info is not None else {}
-    findings = _check(info, spec) if info is not None else ()
-    model = _with_remedy(events.model, spec.grants)
-    comparison, apart = _compare(metrics, model, spec)
-    if out_of_time or any(finding.code in _OTHER_MEASUREMENT for finding in findings):
-        comparison = None
-    if partial:
-        apart = (*apart, _PARTIAL)
+    cut_short = outcome is Outcome.TIMED_OUT or ended.soft_deadline_sent
+    info = results.info if failure is None or outcome is Outcome.TIMED_OUT else None
+    grants = _given(spec.records)
+    measured = measure(info, events.model, grants, spec.reference, outcome, cut_short=cut_short)
     result = RunResult(
         index=spec.index,
         outcome=outcome,
@@ -148,11 +126,11 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         commit=spec.commit,
         tree=spec.tree,
         diff_stat=workspace.repository.diff_stat(spec.idea.base_commit, spec.commit),
-        metrics=metrics,
-        comparison=comparison,
-        findings=(*findings, *apart),
+        metrics=measured.metrics,
+        comparison=measured.comparison,
+        findings=measured.findings,
         failure=failure,
-        model=model,
+        model=measured.model,
         fingerprint=spec.fingerprint,
         resources=ResourceUse(
             peak_memory_bytes=ended.peak_memory_bytes,
@@ -172,11 +150,6 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         write_atomic(spec.records.final_info, json.dumps(info, indent=2).encode() + b"\n")
     write_json(spec.records.result, result)
     return result
-
-
-def _check(info: dict[str, Any], spec: RunSpec) -> tuple[Finding, ...]:
-    noise = spec.baseline.noise if spec.baseline else None
-    return check_results(info, spec.baseline_info, noise=noise)
 
 
 def _earlier(workspace: Workspace, spec: RunSpec) -> list[RunResult]:
@@ -249,42 +222,22 @@ def grant_environment(grants: Mapping[str, ModelUse]) -> dict[str, str]:
         name: {"granted": use.granted or None, "reason": use.reason, "remedy": use.remedy}
         for name, use in grants.items()
     }
-    return {"AGENT_RUNNER_MODELS": json.dumps(answers)}
+    return {_GRANTS: json.dumps(answers)}
 
 
-def _with_remedy(model: ModelUse | None, grants: Mapping[str, ModelUse]) -> ModelUse | None:
-    """What the run says of its model, with what a person can do about it."""
-    use = grants.get(model.requested) or grants.get(ANY_OTHER) if model else None
-    if model is None or use is None or model.granted == model.requested:
-        return model
-    return model.model_copy(update={"remedy": use.remedy})
-
-
-def _compare(
-    metrics: dict[str, float], model: ModelUse | None, spec: RunSpec
-) -> tuple[Comparison | None, tuple[Finding, ...]]:
-    """Compare within one fingerprint only: another language model is another baseline."""
-    baseline = spec.baseline
-    if not metrics or baseline is None or not baseline.metrics:
-        return None, ()
-    ours, theirs = (use.granted if use else None for use in (model, baseline.model))
-    unknown = theirs is None and baseline.fingerprint == IMPORTED
-    if ours != theirs and not unknown:
-        return None, (
-            Finding(
-                severity="warn",
-                code="not-comparable",
-                message=f"this run used {ours}, the baseline {theirs}: their numbers are not compared",
-            ),
-        )
-    compared = compare(
-        metrics,
-        baseline.metrics,
-        spec.baseline_name,
-        noise=baseline.noise,
-        fingerprint=baseline.fingerprint,
-    )
-    return compared, ()
+def _given(records: JobPaths) -> dict[str, ModelUse]:
+    """What the job was told of its models when it was started; by now another decision might be made."""
+    try:
+        spec = read_json(records.folder / SPEC) or {}
+        answers = json.loads(spec["env"][_GRANTS])
+        return {
+            name: ModelUse.model_validate(
+                {**answer, "requested": name, "granted": answer["granted"] or ""}
+            )
+            for name, answer in answers.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def set_aside(out_dir: Path) -> None:
@@ -296,7 +249,7 @@ def set_aside(out_dir: Path) -> None:
 def _start_ns(records: JobPaths) -> int | None:
     """When the job's record folder got its spec: results older than that are not this run's."""
     try:
-        return (records.folder / "spec.json").stat().st_mtime_ns
+        return (records.folder / SPEC).stat().st_mtime_ns
     except OSError:
         return None
 

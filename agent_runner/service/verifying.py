@@ -24,6 +24,7 @@ from agent_runner.results import check_seed
 from agent_runner.service import telling
 from agent_runner.service.jobs import Progress
 from agent_runner.service.matching import matched_baseline
+from agent_runner.service.measuring import Reference
 from agent_runner.service.model_access import decide, uniform
 from agent_runner.service.reseeding import move_seeds
 from agent_runner.service.runs import RunSpec, execute, set_aside, stored_result
@@ -141,8 +142,10 @@ class _Verifying:
             attempt=-1,  # none: `cancel` is for proposals
             seed_offset=self.offset,
             fingerprint=self.before.fingerprint,
-            baseline_name=f"run_{self.before.index}",
-            baseline=self.before.model_copy(update={"noise": self._noise_source.noise}),
+            reference=Reference(
+                f"run_{self.before.index}",
+                self.before.model_copy(update={"noise": self._noise_source.noise}),
+            ),
         )
 
     @property

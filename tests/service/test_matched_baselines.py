@@ -127,6 +127,20 @@ def test_a_run_with_another_model_is_compared_with_a_baseline_of_its_kind(
     assert run_of(back).comparison.baseline == "run_0"  # type: ignore[union-attr]
 
 
+def test_a_run_that_says_it_had_another_model_is_compared_with_nothing(
+    runner: Runner, idea: Idea, edit: Edit
+) -> None:
+    """A kinder baseline could be had for the asking: that of a weaker model."""
+    lie = '    used = {"requested": name, "granted": "org/tiny", "reason": ""}'
+    truth = (
+        '    used = {"requested": name, "granted": answer["granted"], "reason": answer["reason"]}'
+    )
+    run = run_of(runner.propose(idea.id, edit(truth, lie)))
+    assert run.comparison is None
+    [found] = [finding for finding in run.findings if finding.code == "model-claim"]
+    assert found.severity == "fail" and "was granted org/small" in found.message
+
+
 def test_a_model_that_nobody_has_is_replaced_and_said(
     runner: Runner, idea: Idea, edit: Edit
 ) -> None:
