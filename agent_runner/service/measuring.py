@@ -13,7 +13,13 @@ from agent_runner.results import check_results, compare, flat_metrics
 IMPORTED = "imported"  # the fingerprint of a baseline that was measured elsewhere
 
 # Findings by which a run's numbers were measured in another way than the baseline's, or not as it says.
-_OTHER_MEASUREMENT = {"reference-moved", "config-differs", "model-claim", "degenerate-baseline"}
+_OTHER_MEASUREMENT = {
+    "config-differs",
+    "degenerate-baseline",
+    "model-claim",
+    "other-kind",
+    "reference-moved",
+}
 
 _PARTIAL = Finding(
     severity="warn",

@@ -77,7 +77,7 @@ class _Verifying:
             number=number,
             offset=self.offset,
             seeds=seeds,
-            verdict=_verdict(after, findings, bool(seeds) or self._moves_by_itself),
+            verdict=_verdict(after, findings),
             outcome=after.outcome,
             seconds=after.seconds,
             comparison=after.comparison,
@@ -181,15 +181,12 @@ def _same_model(workspace: Workspace, idea: Idea, result: RunResult) -> dict[str
     return uniform(decision.grants, result.model.granted)
 
 
-def _verdict(after: RunResult, findings: tuple[Finding, ...], had_seeds: bool) -> Verdict:
+def _verdict(after: RunResult, findings: tuple[Finding, ...]) -> Verdict:
+    codes = {finding.code for finding in findings}
     if after.outcome is not Outcome.SUCCEEDED:
         return "failed"
-    for finding in findings:
-        if finding.severity == "fail":
-            return "hard_coded" if had_seeds else "undecided"
-    moved = after.comparison is not None and any(
-        pair.difference for pair in after.comparison.metrics.values()
-    )
-    if not moved and not had_seeds:
+    if "hard-coded" in codes:
+        return "hard_coded"
+    if "no-seeds" in codes:
         return "undecided"
-    return "doubtful" if any(f.severity == "warn" for f in findings) else "moves"
+    return "moves" if all(finding.severity == "info" for finding in findings) else "doubtful"
