@@ -10,7 +10,7 @@ from __future__ import annotations
 from agent_runner.models.assessing import assess
 from agent_runner.models.assets import Asset, template_assets
 from agent_runner.models.downloads import download
-from agent_runner.models.grants import ANY_OTHER, available, grant
+from agent_runner.models.grants import ANY_OTHER, available, grant, in_words
 from agent_runner.models.machine import Machine, hub_cache
 from agent_runner.models.memory import available_memory
 from agent_runner.models.named import named_assets
@@ -25,6 +25,7 @@ __all__ = [
     "download",
     "grant",
     "hub_cache",
+    "in_words",
     "named_assets",
     "template_assets",
 ]

@@ -67,8 +67,15 @@ def available(accesses: Sequence[Access]) -> str:
             later = " (fetched before the run starts)" if access.status == "downloadable" else ""
             lines.append(f"- {access.name}: can be used{later}")
         else:
-            lines.append(f"- {access.name}: cannot be used ({access.status}): {access.reason}")
+            why = in_words(access.reason, access.remedy)
+            lines.append(f"- {access.name}: cannot be used ({access.status}): {why}")
     return "\n".join(lines)
+
+
+def in_words(reason: str, remedy: str) -> str:
+    """What is in the way and what can be done about it, as one or two sentences."""
+    sentences = [reason, f"What a person can do: {remedy}" if remedy else ""]
+    return " ".join(f"{sentence.rstrip('. ')}." for sentence in sentences if sentence)
 
 
 def _refusal(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
+from agent_runner.models import in_words
 from agent_runner.records import Failure, Idea, Limits, ModelUse, Problem, Stage, Step
 from agent_runner.results import ResultFile, check_results, read_results
 from agent_runner.service import telling
@@ -90,11 +91,9 @@ def _without_model(asked: ModelUse) -> Ending:
     """The code asks for a model that cannot be had, nor another in its place: no fault of the code's."""
     message = (
         f"Your edit was applied, but it asks for the language model {asked.requested}, which cannot be used, "
-        f"so no run was started: {asked.reason}. {asked.remedy}"
+        f"so no run was started: {in_words(asked.reason, asked.remedy)}"
     )
-    return refused(
-        Stage.VALIDATE, "model_unavailable", message.rstrip(), "its model cannot be used here"
-    )
+    return refused(Stage.VALIDATE, "model_unavailable", message, "its model cannot be used here")
 
 
 def _doubts(step: str, results: ResultFile) -> list[Problem]:

@@ -96,7 +96,7 @@ def _without_missing(
             requested=name,
             granted="" if default in absent else default,
             reason="it is not on this machine yet",
-            remedy=f'Name it in a plain assignment, `model_name = "{use.granted}"`: then it is fetched first.',
+            remedy=f'name it in a plain assignment, `model_name = "{use.granted}"`: then it is fetched first',
         )
         for name, use in uses.items()
     }

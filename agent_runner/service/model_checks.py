@@ -74,7 +74,7 @@ def tell_of_change(proposal: Asking) -> None:
     got = "and gets it" if used.granted == used.requested else f"and gets {used.granted} instead"
     message = (
         f"your code asks for the language model {used.requested} where run_0 asked for {before.requested}, "
-        f"{got}. {models.available(proposal.models.accesses)}"
+        f"{got}. Models here:\n{models.available(proposal.models.accesses)}"
     )
     proposal.warnings.append(Problem(kind="model_changed", message=message, severity="warning"))
 
@@ -104,13 +104,15 @@ def _told(asset: Asset, access: Access, decision: Decision) -> str | None:
     if asset.kind == "dataset":
         if access.usable:
             return None
-        return f"{_place(asset)} names the data set {asset.name}: {access.reason}. {access.remedy}".strip()
+        why = models.in_words(access.reason, access.remedy)
+        return f"{_place(asset)} names the data set {asset.name}: {why}"
     if use is None or use.granted == asset.name:
         return None
-    why = access.reason if not access.usable else use.reason
+    obstacle = use if access.usable else access
     return (
-        f"{_place(asset)} asks for the language model {asset.name}: {why}. "
-        f"A run that asks for it gets {use.granted} instead. {models.available(decision.accesses)}"
+        f"{_place(asset)} asks for the language model {asset.name}: "
+        f"{models.in_words(obstacle.reason, obstacle.remedy)} A run that asks for it gets {use.granted} "
+        f"instead. Models here:\n{models.available(decision.accesses)}"
     )
 
 

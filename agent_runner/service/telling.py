@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from agent_runner.history import fence_output
+from agent_runner.models import in_words
 from agent_runner.records import (
     Budget,
     Failure,
@@ -282,8 +283,8 @@ def _model_lines(model: ModelUse | None) -> list[str]:
         return []
     if model.requested == model.granted:
         return [f"Language model: {model.granted}."]
-    line = f"Language model: {model.granted}, instead of {model.requested}: {model.reason}."
-    return [f"{line} {model.remedy}".rstrip()]
+    why = in_words(model.reason, model.remedy)
+    return [f"Language model: {model.granted}, instead of {model.requested}: {why}"]
 
 
 def _finding_lines(findings: Sequence[Finding]) -> list[str]:

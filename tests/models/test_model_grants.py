@@ -135,7 +135,7 @@ def test_what_an_agent_reads() -> None:
     fetched = Access(name="org/small", status="downloadable")
     data = Access(name="org/texts", kind="dataset", status="ready")
     assert available([GATED, fetched, READY[2], data]) == (
-        "- org/big: cannot be used (gated): it is gated\n"
+        "- org/big: cannot be used (gated): it is gated. What a person can do: accept the licence.\n"
         "- org/small: can be used (fetched before the run starts)\n"
         "- embedded: can be used"
     )
