@@ -1,5 +1,7 @@
 """A hub on this machine's loopback: what `huggingface_hub` 2.4 asks for, and the ways in which a hub fails.
 
+Also for data sets, as `datasets` 3.6 reads them: folders listed, paths looked up, parts of files streamed.
+
 Descriptions of repositories are public also where these are gated, as on the hub; a file needs access. Large
 files are redirected to another host (`localhost` instead of `127.0.0.1`), to which no token must be sent.
 """
@@ -15,8 +17,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = 10_000  # bytes; from there on a file is one of LFS
 
@@ -53,11 +56,31 @@ class Repository:
         ]
 
     def tree(self) -> list[dict[str, Any]]:
-        return [
+        """Every file and folder, each described as the hub does it."""
+        files = [
             {"type": "file", "path": name, "size": len(data), "oid": sha1_of(data)}
             | ({"lfs": lfs(data) | {"oid": sha256_of(data)}} if len(data) >= LARGE else {})
             for name, data in self.files.items()
         ]
+        names = {str(folder) for name in self.files for folder in PurePosixPath(name).parents}
+        folders = [
+            {"type": "directory", "path": name, "size": 0, "oid": sha1_of(name.encode())}
+            for name in sorted(names - {"."})
+        ]
+        return [*folders, *files]
+
+    def listed(self, folder: str, *, recursive: bool) -> list[dict[str, Any]] | None:
+        """What a folder holds, with all below it only the files; None where there is no such folder."""
+        below = [
+            entry
+            for entry in self.tree()
+            if folder in map(str, PurePosixPath(entry["path"]).parents)
+        ]
+        if not below and folder != ".":
+            return None
+        if recursive:
+            return [entry for entry in below if entry["type"] == "file"]
+        return [entry for entry in below if str(PurePosixPath(entry["path"]).parent) == folder]
 
 
 @dataclass
@@ -131,6 +154,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
+    _query: dict[str, list[str]]  # of the address, or of a form that was sent
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -142,9 +166,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         url = urlsplit(self.path)
         path = unquote(url.path)
+        asked = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self._query = parse_qs(asked.decode() if self.command == "POST" else url.query)
         self.hub.requests.append(f"{self.command} {path}")
         if "authorization" in self.headers:
             self.hub.hosts_with_token.add(self.headers["host"].split(":")[0])
@@ -168,7 +197,9 @@ class _Handler(BaseHTTPRequestHandler):
             message = "Invalid credentials in Authorization header"
             return self._refuse(401, "", message)
         found = re.fullmatch(
-            r"/api/(model|dataset)s/(.+?)(/auth-check|/revision/[^/]+|/tree/[^/]+)?", path
+            r"/api/(model|dataset)s/(.+?)"
+            r"(/auth-check|/revision/[^/]+|/tree/[^/]+(?:/.+)?|/paths-info/[^/]+)?",
+            path,
         )
         if found:
             return self._api(found[1], found[2], found[3] or "", token, fault)
@@ -186,7 +217,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, b"{}", {}, fault)
             return None
         if part.startswith("/tree/"):
-            return self._send(200, json.dumps(repository.tree()).encode(), {}, fault)
+            return self._tree(repository, part, fault)
+        if part.startswith("/paths-info/"):
+            wanted = set(self._query.get("paths", []))
+            found = [entry for entry in repository.tree() if entry["path"] in wanted]
+            return self._send(200, json.dumps(found).encode(), {}, fault)
         described = {
             "id": name,
             "sha": repository.commit,
@@ -198,6 +233,14 @@ class _Handler(BaseHTTPRequestHandler):
             count = repository.parameters
             described["safetensors"] = {"parameters": {"F32": count}, "total": count}
         return self._send(200, json.dumps(described).encode(), {}, fault)
+
+    def _tree(self, repository: Repository, part: str, fault: Fault | None) -> None:
+        folder = "/".join(part.split("/")[3:]) or "."
+        recursive = self._query.get("recursive", [""])[0].lower() in ("true", "1")
+        found = repository.listed(folder, recursive=recursive)
+        if found is None:
+            return self._refuse(404, "EntryNotFound", f"{folder} does not exist on main")
+        return self._send(200, json.dumps(found).encode(), {}, fault)
 
     def _resolve(self, kind: str, found: re.Match[str], token: str, fault: Fault | None) -> None:
         repository = self._repository(kind, found[2], token)
@@ -247,14 +290,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, body, told | dict(headers or {}), None)
 
     def _send_file(self, data: bytes, headers: dict[str, str], fault: Fault | None) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", ""))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))
         if not asked:
             return self._send(200, data, headers, fault)
         start = int(asked[1])
         if start >= len(data):
             return self._refuse(416, "", "Range Not Satisfiable")
-        part = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
-        return self._send(206, data[start:], headers | part, fault)
+        end = min(int(asked[2] or len(data) - 1), len(data) - 1)
+        part = {"Content-Range": f"bytes {start}-{end}/{len(data)}"}
+        return self._send(206, data[start : end + 1], headers | part, fault)
 
     def _send(
         self, status: int, body: bytes, headers: Mapping[str, str], fault: Fault | None
