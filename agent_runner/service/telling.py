@@ -228,8 +228,9 @@ def _comparison_lines(
     """Metrics beside another run's, in its noise; those that are the same are only named."""
     same = [name for name in metrics if name in compared and compared[name].difference == 0]
     names = [name for name in metrics if name not in same][:_MAX_METRICS]
+    whose = "the baseline" if other == "baseline" else other
     if not names:
-        return [f"All {len(same)} metrics are exactly the {other}'s."]
+        return [f"All {len(same)} metrics are exactly those of {whose}."]
     width = max(len(name) for name in names)
     header = f"{'metric':<{width}}  {'value':>10}"
     if compared:
@@ -245,7 +246,7 @@ def _comparison_lines(
         more = len(metrics) - len(names) - len(same)
         lines.append(f"... and {more} more in final_info.json")
     if same:
-        lines.append(f"Exactly as in the {other}: {', '.join(same[:_MAX_METRICS])}.")
+        lines.append(f"Exactly as in {whose}: {', '.join(same[:_MAX_METRICS])}.")
     if any(pair.noise_units is not None for pair in compared.values()):
         lines.append(
             "(x noise: in standard deviations of the difference of two runs of unchanged code; `within noise`: "
