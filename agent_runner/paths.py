@@ -268,6 +268,11 @@ class IdeaPaths:
         """Asks whoever works on the idea to stop: the number of the attempt that is meant."""
         return self.folder / "cancel.json"
 
+    @property
+    def measuring(self) -> Path:
+        """Locked while somebody sees to the idea's baseline, not as part of a proposal."""
+        return self.folder / "measuring.lock"
+
     def attempt(self, number: int) -> AttemptPaths:
         return AttemptPaths(self.folder / "attempts" / str(number))
 
@@ -315,6 +320,16 @@ class Home:
     @property
     def cache(self) -> Path:
         return self.root / "cache"
+
+    @property
+    def cache_lock(self) -> Path:
+        """Held by the one `prepare` that fills the cache."""
+        return self.root / "cache.lock"
+
+    @property
+    def hub_data(self) -> Path:
+        """The hub's caches of `prepare`: what it has downloaded, beside links to what the user has."""
+        return self.cache / "hub-data"
 
     @property
     def ideas(self) -> Path:

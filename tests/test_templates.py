@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent_runner.errors import TemplateError
+from agent_runner.records import Template
 from agent_runner.templates import default_folder, load_template, template_files
 
 
@@ -64,6 +65,33 @@ def test_a_smoke_table_needs_no_command_of_its_own(tmp_path: Path) -> None:
 def test_what_is_wrong_with_settings_is_named(tmp_path: Path, settings: str, said: str) -> None:
     with pytest.raises(TemplateError, match=said.replace("{", r"\{")):
         load_template(folder(tmp_path, experiment__py="", template__toml=settings))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ("[]", r"noise\.seeds: .*0 numbers, where 1 to 20"),
+        ("[0]", r"noise\.seeds\.0: .*greater than or equal to 1$"),
+        ("[1, -5]", r"noise\.seeds\.1: .*greater than or equal to 1"),
+        ("[3, 1, 3, 1, 2]", r"noise\.seeds: .*1, 3 given more than once"),
+        ("[2147483648]", r"noise\.seeds\.0: .*less than or equal to 2147483647"),
+        ("[99999999999999999999999]", r"noise\.seeds\.0: "),
+        ("[true]", r"noise\.seeds\.0: .*valid integer"),
+        (str(list(range(1, 22))), r"noise\.seeds: .*21 numbers, where 1 to 20"),
+    ],
+)
+def test_seeds_that_measure_no_scatter_are_refused(tmp_path: Path, seeds: str, said: str) -> None:
+    settings = f"[noise]\nseeds = {seeds}\n"
+    with pytest.raises(TemplateError, match=said):
+        load_template(folder(tmp_path, experiment__py="", template__toml=settings))
+
+
+def test_seeds_may_be_as_many_and_as_large_as_is_said(tmp_path: Path) -> None:
+    seeds = (*range(1, 20), 2**31 - 1)
+    settings = f"[noise]\nseeds = {list(seeds)}\n"
+    template = load_template(folder(tmp_path, experiment__py="", template__toml=settings))
+    assert template.noise is not None and template.noise.seeds == seeds
+    assert Template.model_validate_json(template.model_dump_json()) == template
 
 
 def test_a_folder_without_experiment_is_refused(tmp_path: Path) -> None:

@@ -16,14 +16,24 @@ class RemoteFile(Record):
 
 
 class Answer(Record):
-    """One answer of the hub, or why there is none.
+    """One answer of the hub, or why there is none, or how a download ended that it allowed.
 
     files: those that are worth fetching; of a data set only their sum, `size`, is remembered.
     endpoint_down: nobody answered at all, so that no other name needs to be asked for now.
     retry_after: seconds that the hub asked to wait.
+    failures: downloads that failed in a row, the last of them as `status` says; 0: this is the hub's answer.
     """
 
-    status: Literal["accessible", "gated", "forbidden", "not_found", "unreachable"]
+    status: Literal[
+        "accessible",
+        "gated",
+        "forbidden",
+        "not_found",
+        "unreachable",
+        "damaged",
+        "no_disk",
+        "not_cached",
+    ]
     reason: str = ""
     remedy: str = ""
     gated: bool = False
@@ -33,3 +43,4 @@ class Answer(Record):
     parameters: int = 0
     endpoint_down: bool = False
     retry_after: float = 0.0
+    failures: int = 0

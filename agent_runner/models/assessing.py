@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_runner.models import cached, hub, needs
+from agent_runner.models import cached, failed, hub, needs
 from agent_runner.models.answer import Answer
 from agent_runner.models.assets import Asset, Kind, unique
 from agent_runner.models.machine import Machine
@@ -57,12 +57,15 @@ def assess(
 def _answers(
     named: Sequence[Named], machine: Machine, memo: Memo, deadline_s: float
 ) -> dict[Named, Answer]:
-    """What the hub says, or said a while ago; nothing for what is not to be asked."""
+    """What the hub says, or said a while ago, or how a download failed; nothing for what is not to be asked."""
     if machine.offline:
         return {}
     down_key = key(machine, "endpoint", "*")
     down = memo.get(down_key)
-    known = {asset: memo.get(key(machine, *asset)) or down for asset in named}
+    known = {
+        asset: failed.failure(*asset, machine, memo) or memo.get(key(machine, *asset)) or down
+        for asset in named
+    }
     to_ask = [asset for asset, answer in known.items() if answer is None]
     fresh = _ask_all(to_ask, machine, deadline_s)
     new = {key(machine, *asset): answer for asset, answer in fresh.items()}
@@ -160,7 +163,8 @@ class _Case:
             )
         if answer.status == "accessible":
             return self._fetchable(kind, name, answer, here.problem)
-        hint = self._near(name) if answer.status == "not_found" else ""
+        unknown = answer.status == "not_found" and not answer.failures
+        hint = self._near(name) if unknown else ""
         remedy = "; ".join(part for part in (hint, answer.remedy) if part)
         if answer.status == "unreachable":
             remedy = remedy or "try again later, or " + self._command(kind, name)

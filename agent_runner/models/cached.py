@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -58,9 +57,9 @@ def _look(folder: Path, kind: Kind) -> Cached:
     snapshot = folder / "snapshots" / commit
     if not _COMMIT.fullmatch(commit) or not snapshot.is_dir():
         return Cached(problem="its download was not finished: the cache has no snapshot of `main`")
-    problem, weights = _model(snapshot) if kind == "model" else _dataset(snapshot)
-    if problem is None and (pending := _pending(folder)):
-        problem = f"its download was not finished: {pending} is there"
+    if kind == "dataset":
+        return Cached(commit, _dataset(folder, snapshot))
+    problem, weights = _model(snapshot)
     return Cached(commit, problem, weights)
 
 
@@ -74,6 +73,11 @@ def missing_bytes(folder: Path, digests: dict[str, int]) -> int:
 
 
 def _model(snapshot: Path) -> tuple[str | None, int]:
+    """What a model lacks, and the bytes of its weights.
+
+    It is whole with its configuration and one form of weights, as for `templates/harness/models.py`. Whether
+    something else of the repository is on its way does not matter to what is there.
+    """
     if _size(snapshot / "config.json") == 0:
         return "its download was not finished: config.json is missing", 0
     for single, index in _WEIGHTS:
@@ -106,18 +110,24 @@ def _named_by(index: Path) -> set[str]:
     return names
 
 
-def _dataset(snapshot: Path) -> tuple[str | None, int]:
-    """A data set is whole where every file of the hub's list, if the cache has one, is there."""
-    files = [path for path in snapshot.rglob("*") if path.is_file()]
-    if not files:
-        return "its download was not finished: its snapshot is empty", 0
-    tree = snapshot.parent.parent / "trees" / f"{snapshot.name}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        listed = json.loads(tree.read_bytes())["files"]
-        missing = [name for name in listed if not (snapshot / name).exists()]
-        if missing:
-            return f"its download was not finished: {sorted(missing)[0]} is missing", 0
-    return None, 0
+def _dataset(folder: Path, snapshot: Path) -> str | None:
+    """What a data set lacks: a file of the hub's list; where the cache has none, what is on its way."""
+    if not any(path.is_file() for path in snapshot.rglob("*")):
+        return "its download was not finished: its snapshot is empty"
+    listed = _listed(folder / "trees" / f"{snapshot.name}.json")
+    if listed is None:
+        pending = _pending(folder)
+        return f"its download was not finished: {pending} is there" if pending else None
+    missing = sorted(name for name in listed if not (snapshot / name).exists())
+    return f"its download was not finished: {missing[0]} is missing" if missing else None
+
+
+def _listed(tree: Path) -> list[str] | None:
+    """The files of a repository, as the hub's client has written them down; None where it has not."""
+    try:
+        return [str(name) for name in json.loads(tree.read_bytes())["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _pending(folder: Path) -> str | None:

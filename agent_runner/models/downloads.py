@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from agent_runner.models import needs
+from agent_runner.models import failed, needs
 from agent_runner.models.machine import Machine
+from agent_runner.models.memo import Memo
 from agent_runner.models.refusals import scrub
 from agent_runner.records import Access
 
@@ -34,6 +35,7 @@ def download(
     access: Access,
     machine: Machine,
     *,
+    memo: Path | None = None,
     progress: Callable[[str, str], None] = lambda label, detail: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Access:
@@ -42,6 +44,8 @@ def download(
     Returns the same access `ready`, or with why it is not: `not_cached` where it was cancelled or broke off
     (what was fetched is kept, and the next download goes on from there), `gated`, `forbidden`, `not_found`,
     `unreachable`, `no_disk`, or `damaged` where a file is not what the hub says it is, even the second time.
+    memo: the file where `assess` remembers answers of the hub; None: in this process. A failure is put down
+    there, so that for some minutes, more each time, `assess` tells it and the model is not fetched again.
     progress is called with what is going on and how far it is. An access of another status is returned as is.
     """
     if access.status != "downloadable":
@@ -57,6 +61,11 @@ def download(
         if outcome["status"] == "lost":
             outcome = _lost(process, errors)
     done = _outcome(access, outcome, machine)
+    if done.status == "ready":
+        failed.forget(access.kind, access.name, machine, Memo(memo))
+    elif outcome["status"] != "cancelled":
+        wait = float(outcome.get("retry_after") or 0.0)
+        done = failed.remember(done, machine, Memo(memo), retry_after=wait)
     progress(label, "ready" if done.status == "ready" else scrub(done.reason, machine))
     return done
 

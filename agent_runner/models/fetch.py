@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import importlib
 import json
 import os
 import sys
@@ -31,9 +32,12 @@ from agent_runner.models.machine import Machine, free_disk
 
 _CHUNK = 2**20
 _TALK_S = 0.5  # seconds between two lines about the same file
-_RETRY_S = 300.0  # the longest that is waited until the next attempt
 _ATTEMPTS = 6  # in a row that bring nothing
-_TIMEOUT_S = 30.0  # without a byte
+# Seconds without a new byte after which it is given up, whatever was tried meanwhile.
+_SILENT_S = 30.0  # nothing comes, or connections break
+_REFUSED_S = 15.0  # the server says that it is out of order
+_TOO_MANY_S = 60.0  # too many requests; the hub says itself when to ask again
+_READ_S = 15.0  # of one attempt: a connection that has died is made anew once
 _STALE_S = 3600.0  # after which a partial content that nobody fetches any more is removed
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -70,7 +74,7 @@ def main() -> int:
     return 0
 
 
-def _failed(error: OSError, fetching: Fetching, machine: Machine) -> dict[str, str]:
+def _failed(error: OSError, fetching: Fetching, machine: Machine) -> dict[str, Any]:
     """An error of the disk, or of the hub: its errors are also such."""
     if getattr(error, "response", None) is not None or error.errno is None:
         return _refused(error, fetching, machine)
@@ -89,18 +93,26 @@ def _failed(error: OSError, fetching: Fetching, machine: Machine) -> dict[str, s
     }
 
 
-def _refused(error: Exception, fetching: Fetching, machine: Machine) -> dict[str, str]:
+def _refused(error: Exception, fetching: Fetching, machine: Machine) -> dict[str, Any]:
     answer = refusals.refusal(error, fetching.kind, fetching.name, machine)
     reason = answer.reason + (
         "; what was fetched is kept" if answer.status == "unreachable" else ""
     )
     remedy = answer.remedy or "start it again: it goes on from there"
-    return {"status": answer.status, "reason": reason, "remedy": remedy}
+    return {
+        "status": answer.status,
+        "reason": reason,
+        "remedy": remedy,
+        "retry_after": answer.retry_after,
+    }
 
 
 @dataclass
 class Fetching:
-    """One repository at one commit, on its way into the cache."""
+    """One repository at one commit, on its way into the cache.
+
+    moved: when something came last that had not been here before (of the monotonic clock).
+    """
 
     kind: Kind
     name: str
@@ -108,6 +120,8 @@ class Fetching:
     machine: Machine
     fetched: int = 0
     total: int = 0
+    moved: float = field(default_factory=time.monotonic)
+    _farthest: int = field(default=0, repr=False)
     _spoke: float = field(default=0.0, repr=False)
 
     @property
@@ -120,10 +134,12 @@ class Fetching:
 
     def run(self) -> None:
         """Fetch and verify every content, then let the snapshot and `main` point to them."""
+        importlib.import_module("huggingface_hub.hf_api")  # takes its time, which is not the hub's
         url = hub.repository_url(self.kind, self.name, self.machine, self.revision)
+        self.moved = time.monotonic()
         described = hub.retried(
-            lambda: hub.json_of(url, self.machine, time.monotonic() + _TIMEOUT_S),
-            stop=hub.within(_RETRY_S),
+            lambda: hub.json_of(url, self.machine, time.monotonic() + self._patience()),
+            stop=_Stuck(self),
         )
         listed = hub.listing(self.kind, described)
         if not listed.files:
@@ -169,13 +185,15 @@ class Fetching:
         if partial.exists() and partial.stat().st_size > file.size:
             partial.unlink()
         before = self.fetched
+        self._farthest = before + (partial.stat().st_size if partial.exists() else 0)
+        self.moved = time.monotonic()
 
         def once() -> None:
             self.fetched = before
             with partial.open("ab") as target:
                 self._stream(file, target)
 
-        hub.retried(once, stop=_Stuck(partial), first_wait_s=0.3)
+        hub.retried(once, stop=_Stuck(self), first_wait_s=0.3)
         return partial
 
     def _stream(self, file: RemoteFile, target: Any) -> None:
@@ -196,13 +214,15 @@ class Fetching:
             revision=self.revision,
             endpoint=self.machine.endpoint,
         )
-        with hub.client().stream("GET", url, headers=headers, timeout=_TIMEOUT_S) as response:
+        timeout = self._patience()
+        with hub.client().stream("GET", url, headers=headers, timeout=timeout) as response:
             hf_raise_for_status(response)
             if present and response.status_code != 206:
                 target.truncate(0)
                 present = 0
             self._count(file, present)
-            for chunk in response.iter_bytes(_CHUNK):
+            # As they come, in no larger pieces: what is here when it breaks off is kept.
+            for chunk in response.iter_bytes():
                 target.write(chunk)
                 self._count(file, len(chunk))
                 if target.tell() > file.size:
@@ -210,9 +230,16 @@ class Fetching:
         if target.tell() < file.size:
             raise httpx2.RemoteProtocolError(f"{file.path} ended early")
 
+    def _patience(self) -> float:
+        """Seconds that one attempt may go without a byte."""
+        left = self.moved + _SILENT_S - time.monotonic()
+        return min(_READ_S, max(1.0, left))
+
     def _count(self, file: RemoteFile, size: int) -> None:
         self.fetched += size
         now = time.monotonic()
+        if self.fetched > self._farthest:
+            self._farthest, self.moved = self.fetched, now
         if now - self._spoke >= _TALK_S or self.fetched >= self.total:
             self._spoke = now
             say(
@@ -254,18 +281,28 @@ class Fetching:
 
 
 class _Stuck(tenacity.stop.stop_base):
-    """Stops where attempts bring no more bytes, however long a file takes."""
+    """Stops where attempts bring nothing new, however long a file takes that comes."""
 
-    def __init__(self, partial: Path) -> None:
-        self._partial = partial
-        self._size = 0
+    def __init__(self, fetching: Fetching) -> None:
+        self._fetching = fetching
+        self._moved = fetching.moved
         self._vain = 0
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        size = self._partial.stat().st_size if self._partial.exists() else 0
-        self._vain = 0 if size > self._size else self._vain + 1
-        self._size = size
-        return self._vain >= _ATTEMPTS or retry_state.upcoming_sleep > _RETRY_S
+        moved = self._fetching.moved
+        self._vain = 0 if moved > self._moved else self._vain + 1
+        self._moved = moved
+        error = retry_state.outcome.exception() if retry_state.outcome is not None else None
+        idle = time.monotonic() - moved + retry_state.upcoming_sleep
+        return self._vain >= _ATTEMPTS or idle >= _longest_idle(error)
+
+
+def _longest_idle(error: BaseException | None) -> float:
+    """Seconds without a new byte after which nothing more is tried."""
+    status = refusals.status_of(error) if error is not None else None
+    if status is None:
+        return _SILENT_S
+    return _TOO_MANY_S if status == 429 else _REFUSED_S
 
 
 def _digest_of(path: Path, file: RemoteFile) -> str:

@@ -6,7 +6,7 @@ not touched: the template's harness is told, per name, which model it was grante
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from agent_runner.models.assets import hub_datasets
 from agent_runner.records import Access, ModelSpec, ModelUse
@@ -18,6 +18,11 @@ ANY_OTHER = "*"  # the key that answers for every name the template does not lis
 _REFUSED_DATA = frozenset({"gated", "forbidden", "not_found"})
 _Refusal = tuple[str, str]  # reason, remedy
 
+# Characters of a reason that also says why others were passed over, and of what it says of each.
+_ALL_REASONS = 400
+_OWN_REASON = 240
+_EACH_REASON = 120
+
 
 def grant(
     specs: Sequence[ModelSpec],
@@ -28,42 +33,53 @@ def grant(
 ) -> dict[str, ModelUse]:
     """For every model the template names, and `*`: which one a run gets.
 
-    The order of `specs` is the order of preference. A model that cannot be used is replaced by the first one
-    that can; `reason` and `remedy` say why and what a person can do. Without `fallback`, or where none can be
-    used, nothing is granted (`granted` is empty). allowed: the only names that may be used; none: all.
+    A model that cannot be used is replaced by the first one that can, in the order of `allowed`, or of `specs`
+    where that is empty. allowed: the only names that may be used; none: all. `reason` says why the model was
+    replaced, and shortly why those were passed over that come before the granted one; `remedy`, what a person
+    can do so that the requested one can be used.
+
+    Without `fallback`, or where none can be used, nothing is granted (`granted` is empty). One name may be
+    replaced even so: the first of `specs`, which the template asks for by itself, where it is not `allowed`.
+    That the idea uses another one was decided by who made it.
     Empty where the template names no models.
     """
     if not specs:
         return {}
     refusals = {spec.name: _refusal(spec, accesses, allowed) for spec in specs}
-    usable = [spec.name for spec in specs if refusals[spec.name] is None]
-    instead = usable[0] if usable and fallback else ""
+    order = [name for name in dict.fromkeys(allowed or refusals) if name in refusals]
+    usable = [name for name in order if refusals[name] is None]
+    first = usable[0] if usable else ""
     granted = {}
     for spec in specs:
-        reason, remedy = refusals[spec.name] or ("", "")
-        got = instead if reason else spec.name
-        granted[spec.name] = ModelUse(
-            requested=spec.name, granted=got, reason=reason, remedy=remedy
-        )
+        own = refusals[spec.name]
+        if own is None:
+            granted[spec.name] = ModelUse(requested=spec.name, granted=spec.name)
+            continue
+        narrowed = bool(allowed) and spec.name not in allowed and spec is specs[0]
+        instead = first if fallback or narrowed else ""
+        granted[spec.name] = _replaced(spec.name, instead, own, order, refusals)
     names = ", ".join(spec.name for spec in specs)
-    granted[ANY_OTHER] = ModelUse(
-        requested=ANY_OTHER,
-        granted=instead,
-        reason=f"not among the models of this template ({names})",
-        remedy=f"use {' or '.join(usable)}"
-        if usable
-        else "make one of the template's models usable",
+    unlisted = (
+        f"not among the models of this template ({names})",
+        f"use {' or '.join(usable)}" if usable else "make one of the template's models usable",
     )
+    instead = first if fallback else ""
+    granted[ANY_OTHER] = _replaced(ANY_OTHER, instead, unlisted, order, refusals)
     return granted
 
 
-def available(accesses: Sequence[Access]) -> str:
-    """One line per model, for an agent that has to choose another."""
+def available(accesses: Sequence[Access], allowed: Sequence[str] = ()) -> str:
+    """One line per model, for an agent that has to choose another.
+
+    allowed: the only names that its idea may use; none: all.
+    """
     lines = []
     for access in accesses:
         if access.kind != "model":
             continue
-        if access.usable:
+        if allowed and access.name not in allowed:
+            lines.append(f"- {access.name}: not for this idea")
+        elif access.usable:
             later = " (fetched before the run starts)" if access.status == "downloadable" else ""
             lines.append(f"- {access.name}: can be used{later}")
         else:
@@ -76,6 +92,44 @@ def in_words(reason: str, remedy: str) -> str:
     """What is in the way and what can be done about it, as one or two sentences."""
     sentences = [reason, f"What a person can do: {remedy}" if remedy else ""]
     return " ".join(f"{sentence.rstrip('. ')}." for sentence in sentences if sentence)
+
+
+def _replaced(
+    name: str,
+    instead: str,
+    own: _Refusal,
+    order: Sequence[str],
+    refusals: Mapping[str, _Refusal | None],
+) -> ModelUse:
+    """A name that stands for another model, or for none, and why; the remedy is that of this name only."""
+    reason, remedy = own
+    before = order[: order.index(instead)] if instead else []
+    passed = [(other, refusals[other]) for other in before if other != name]
+    parts = [
+        f"{other}, next in order: {_short(refusal[0], _EACH_REASON)}"
+        for other, refusal in passed
+        if refusal is not None
+    ]
+    return ModelUse(
+        requested=name,
+        granted=instead,
+        reason=_with(reason, parts) if parts else reason,
+        remedy=remedy,
+    )
+
+
+def _with(reason: str, parts: Sequence[str]) -> str:
+    """A reason and those of others, as many as there is room for."""
+    text = _short(reason, _OWN_REASON)
+    for done, part in enumerate(parts):
+        if len(text) + len(part) > _ALL_REASONS:
+            return f"{text}; and {len(parts) - done} more"
+        text = f"{text}; {part}"
+    return text
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 2].rstrip()} …"
 
 
 def _refusal(

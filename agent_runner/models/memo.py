@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,11 @@ _HOUR = 3600.0
 # Seconds. Short where a person may be about to put it right.
 TIMES = {"accessible": 6 * _HOUR, "gated": 60.0, "forbidden": 60.0, "not_found": 120.0}
 UNREACHABLE = 30.0
+# After the first, second, further failed downloads in a row, which may have cost much and may do so again.
+FAILED = (120.0, 600.0, _HOUR)
+# What a person puts right, or what happens once; it costs little to find it unchanged.
+_ALIKE_EACH_TIME = frozenset({"gated", "forbidden", "no_disk", "not_cached"})
+_IN_A_ROW = 6 * _HOUR  # how long a failed download is counted
 
 _process: dict[str, Any] = {}  # what is remembered where there is no file
 _lock = threading.Lock()
@@ -43,26 +48,34 @@ class Memo:
 
     def get(self, key: str) -> Answer | None:
         """An answer that still holds."""
+        return self._answer(key, "holds")
+
+    def past(self, key: str) -> Answer | None:
+        """An answer that holds, or a failed download that still counts."""
+        return self._answer(key, "kept")
+
+    def _answer(self, key: str, span: str) -> Answer | None:
         entry = self._entries.get(key)
-        if entry is None or not _fresh(entry, self._clock()):
+        if entry is None or not _fresh(entry, self._clock(), span):
             return None
         try:
             return Answer.model_validate(entry["answer"])
         except (KeyError, ValueError):
             return None  # damaged, or of another version
 
-    def put(self, answers: Mapping[str, Answer]) -> None:
-        """Remember answers. Where the file cannot be written, nothing is remembered."""
-        if not answers:
+    def put(self, answers: Mapping[str, Answer], *, forget: Collection[str] = ()) -> None:
+        """Remember answers, and forget others. Where the file cannot be written, nothing is changed in it."""
+        if not answers and not forget:
             return
         now = self._clock()
-        new = {
-            key: {"asked": now, "holds": holds(answer), "answer": answer.model_dump(mode="json")}
-            for key, answer in answers.items()
-        }
+        new = {key: _entry(answer, now) for key, answer in answers.items()}
         with _lock:
             # Read again: another process may have added to it.
-            kept = {name: entry for name, entry in self._load().items() if _fresh(entry, now)}
+            kept = {
+                name: entry
+                for name, entry in self._load().items()
+                if _fresh(entry, now, "kept") and name not in forget
+            }
             self._entries = {**kept, **new}
             if self._path is None:
                 _process.clear()
@@ -81,14 +94,25 @@ class Memo:
         return entries if isinstance(entries, dict) else {}
 
 
-def _fresh(entry: Any, now: float) -> bool:
+def _entry(answer: Answer, now: float) -> dict[str, Any]:
+    times = {"asked": now, "holds": holds(answer)}
+    if answer.failures:
+        times["kept"] = max(_IN_A_ROW, holds(answer))
+    return {**times, "answer": answer.model_dump(mode="json")}
+
+
+def _fresh(entry: Any, now: float, span: str) -> bool:
+    """Whether an entry is no older than it says: it `holds` so many seconds, and may be `kept` longer."""
     try:
-        return bool(0 <= now - entry["asked"] < entry["holds"])
-    except (TypeError, KeyError):
+        return bool(0 <= now - entry["asked"] < entry.get(span, entry["holds"]))
+    except (TypeError, KeyError, AttributeError):
         return False
 
 
 def holds(answer: Answer) -> float:
     """Seconds for which an answer is remembered."""
     usual = TIMES.get(answer.status, UNREACHABLE)
+    if answer.failures:
+        usual = FAILED[min(answer.failures, len(FAILED)) - 1]
+        usual = FAILED[0] if answer.status in _ALIKE_EACH_TIME else usual
     return max(usual, min(answer.retry_after, _HOUR))

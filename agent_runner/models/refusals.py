@@ -32,7 +32,7 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed a moment later."""
     import httpx2
 
-    status = _status(error)
+    status = status_of(error)
     if status is not None:
         return status in _RETRIED
     return isinstance(
@@ -74,7 +74,7 @@ def refusal(error: BaseException, kind: Kind, name: str, machine: Machine) -> An
 
     if machine.token and isinstance(error, UnicodeEncodeError | httpx2.LocalProtocolError):
         return _bad_token(machine)  # it cannot even be sent
-    status = _status(error)
+    status = status_of(error)
     if status is None or status in _RETRIED or status >= 500:
         return _unreachable(error, status, machine)
     response: httpx2.Response = error.response  # type: ignore[attr-defined]
@@ -180,7 +180,8 @@ def _unreachable(error: BaseException, status: int | None, machine: Machine) -> 
     )
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an error is about; None where there was no answer."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
 

@@ -80,7 +80,8 @@ class Verification(Record):
     """What a run measures with other seeds: numbers that were measured move, numbers that were written do not.
 
     verdict: `moves` (as measured numbers do), `hard_coded` (nothing moved at all), `doubtful` (see the
-        findings), `undecided` (the code has no seed that could be moved), `failed` (it did not run to its end).
+        findings), `undecided` (no seed could be moved, the environment is another one, or the repeat was
+        cut short: the findings say why), `failed` (it did not run to its end).
     comparison: the run's metrics as `baseline`, those with the moved seeds as `value`.
     """
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from agent_runner.records.base import SCHEMA_VERSION, Record
 
@@ -70,13 +70,35 @@ class ModelSpec(Record):
     cpu: dict[str, Any] = Field(default_factory=dict)
 
 
+MAX_SEED_OFFSETS = 20
+
+
+def _few_and_distinct(offsets: tuple[int, ...]) -> tuple[int, ...]:
+    """Two runs with the same seeds are one measurement, and would make the scatter look smaller than it is."""
+    if not 1 <= len(offsets) <= MAX_SEED_OFFSETS:
+        raise ValueError(
+            f"{len(offsets)} numbers, where 1 to {MAX_SEED_OFFSETS} are to be given; where noise is not to be "
+            "measured, leave out the whole table"
+        )
+    repeated = sorted({offset for offset in offsets if offsets.count(offset) > 1})
+    if repeated:
+        raise ValueError(
+            f"{', '.join(map(str, repeated))} given more than once: equal seeds measure no scatter"
+        )
+    return offsets
+
+
+# 0 would be the baseline itself; a negative one may make a seed negative, which NumPy refuses.
+SeedOffset = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+
+
 class NoiseStep(Record):
     """How the noise floor of a baseline is measured: the template's command again, with other seeds.
 
-    seeds: what is added to every seed of the template, one run for each.
+    seeds: what is added to every seed of the template, one run for each: 1 to 20 distinct numbers.
     """
 
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: Annotated[tuple[SeedOffset, ...], AfterValidator(_few_and_distinct)] = (1, 2, 3)
 
 
 class Template(Record):

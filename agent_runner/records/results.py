@@ -98,7 +98,8 @@ class Noise(Record):
     """How far the metrics of unchanged code scatter when nothing but the seeds moves.
 
     seeds: what was added to the seeds, 0 for the baseline itself; the values of each metric are in this order.
-    problem: why there are fewer values than were asked for.
+    problem: why there are fewer values than were asked for, or why they do not tell the noise. Where no metric
+        moved at all the noise is not known, and the values stand only as what was seen.
     """
 
     seeds: tuple[int, ...] = ()
@@ -123,11 +124,15 @@ class MetricDifference(Record):
 
 
 class Comparison(Record):
-    """A run beside its baseline; only ever within one fingerprint."""
+    """A run beside its baseline; only ever within one fingerprint.
+
+    noise_problem: why noise is not known for metrics that differ; None where it is known for all of these.
+    """
 
     baseline: str  # `run_0`, or `baseline <fingerprint>` for one that is not the idea's own
     fingerprint: str | None = None
     metrics: dict[str, MetricDifference] = Field(default_factory=dict)
+    noise_problem: str | None = None
 
 
 class ModelUse(Record):

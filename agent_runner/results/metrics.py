@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agent_runner.records import Comparison, MetricDifference, MetricNoise, Noise
-from agent_runner.results.noise import critical_ratio, difference_std
+from agent_runner.results.noise import (
+    critical_ratio,
+    difference_std,
+    known_scatter,
+    why_not_known,
+)
 
 MAX_METRICS = 500
 MAX_NAME = 200
@@ -76,25 +81,34 @@ def compare(
     noise: Noise | None = None,
     fingerprint: str | None = None,
 ) -> Comparison:
-    """Every metric that both have, beside each other, and in units of noise where that was measured.
+    """Every metric that both have, beside each other, and in units of noise where that is known.
 
-    Use it only within one fingerprint. The rule for `within_noise` stands in `agent_runner.results.noise`.
+    Use it only within one fingerprint. The rule for `within_noise`, and when noise counts as known, stand in
+    `agent_runner.results.noise`.
     """
-    measured = noise.metrics if noise is not None else {}
+    known = known_scatter(noise)
     pairs = {
-        name: (baseline_metrics[name], value)
+        name: _difference(baseline_metrics[name], value, known.get(name))
         for name, value in metrics.items()
-        if name in baseline_metrics
+        if name in baseline_metrics and math.isfinite(value - baseline_metrics[name])
     }
     return Comparison(
         baseline=baseline_id,
         fingerprint=fingerprint,
-        metrics={
-            name: _difference(before, value, measured.get(name))
-            for name, (before, value) in pairs.items()
-            if math.isfinite(value - before)
-        },
+        metrics=pairs,
+        noise_problem=_noise_problem(pairs, noise),
     )
+
+
+def without_noise(pairs: Mapping[str, MetricDifference]) -> list[str]:
+    """The metrics that differ, and for which nobody knows by how much unchanged code would."""
+    return [name for name, pair in pairs.items() if pair.difference and pair.noise is None]
+
+
+def _noise_problem(pairs: Mapping[str, MetricDifference], noise: Noise | None) -> str | None:
+    if not without_noise(pairs):
+        return None
+    return why_not_known(noise) or "not every run of unchanged code has these metrics"
 
 
 def _difference(before: float, value: float, noise: MetricNoise | None) -> MetricDifference:

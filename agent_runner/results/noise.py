@@ -16,6 +16,10 @@ with Student's t since s is itself an estimate: the two-sided 5 % test for the d
   least) and nearer to 5 % with many seeds (by simulation; see the tests).
 - It holds for one metric. Of twenty metrics one is expected outside by chance.
 - It takes normal scatter, and the edited code to scatter as the unchanged does.
+
+A metric that stays the same under all seeds has noise zero (a reference that is no part of the experiment). If
+none moves at all, then most likely the seeds did not reach the code: this shows no absence of noise, and
+nothing counts as known (`known_scatter`).
 """
 
 from __future__ import annotations
@@ -26,10 +30,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from agent_runner.records import MetricNoise, Noise
+from agent_runner.results.findings import listed
 
 CONFIDENCE = (
     0.95  # central probability: of 100 differences of unchanged code about 5 are called larger
 )
+
+
+NOTHING_MOVED = (
+    "no metric moved with the seeds: the template does not follow AGENT_RUNNER_SEED_OFFSET, or computes "
+    "nothing at random"
+)
+NOT_MEASURED = "how far unchanged code scatters was not measured"
 
 
 def noise_floor(
@@ -42,20 +54,56 @@ def noise_floor(
         seeds: what was added to the seeds of each of these runs, 0 for the baseline.
         problem: why there are fewer repeats than were asked for.
 
-    With fewer than two repeats there is no scatter, and no metric in the answer.
+    With fewer than two repeats there is no scatter, and no metric in the answer. Where no metric moved, the
+    answer has them all the same, and its problem says so.
 
     Raises:
         ValueError: not as many seeds as repeats.
     """
     if len(repeats) != len(seeds):
         raise ValueError(f"{len(repeats)} repeats, but {len(seeds)} seeds")
-    found = {}
+    found: dict[str, MetricNoise] = {}
     if len(repeats) > 1:
         for name in repeats[0]:
             values = tuple(metrics[name] for metrics in repeats if name in metrics)
-            if len(values) == len(repeats) and (noise := _scatter(values)) is not None:
-                found[name] = noise
-    return Noise(seeds=tuple(seeds), metrics=found, problem=problem)
+            if len(values) == len(repeats) and (scatter := _scatter(values)) is not None:
+                found[name] = scatter
+    noise = Noise(seeds=tuple(seeds), metrics=found, problem=problem)
+    if len(repeats) < 2 or known_scatter(noise):
+        return noise
+    problems = (_why_nothing_moved(repeats, found), problem)
+    return noise.model_copy(update={"problem": "; ".join(filter(None, problems))})
+
+
+def _why_nothing_moved(
+    repeats: Sequence[Mapping[str, float]], found: Mapping[str, MetricNoise]
+) -> str:
+    """Metrics that only some runs have may well have moved: then the seeds did reach the code."""
+    names = dict.fromkeys(name for metrics in repeats for name in metrics if name not in found)
+    seen = {name: [metrics[name] for metrics in repeats if name in metrics] for name in names}
+    unclear = [name for name, values in seen.items() if len(values) == 1 or len(set(values)) > 1]
+    if not unclear:
+        return NOTHING_MOVED
+    return (
+        f"not every run of unchanged code has a usable value of {listed(unclear)}, and no other metric moved "
+        "with the seeds"
+    )
+
+
+def known_scatter(noise: Noise | None) -> Mapping[str, MetricNoise]:
+    """The scatter of each metric, zero for one that the seeds do not move; of none where they move none."""
+    if noise is None or not any(found.std > 0 for found in noise.metrics.values()):
+        return {}
+    return noise.metrics
+
+
+def why_not_known(noise: Noise | None) -> str | None:
+    """Why noise is known for no metric at all; None where it is known for some."""
+    if known_scatter(noise):
+        return None
+    if noise is None:
+        return NOT_MEASURED
+    return noise.problem or (NOTHING_MOVED if noise.metrics else NOT_MEASURED)
 
 
 def _scatter(values: tuple[float, ...]) -> MetricNoise | None:

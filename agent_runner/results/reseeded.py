@@ -25,7 +25,7 @@ def check_seed(
 
     Args:
         before, after: metrics of the same code, without and with its seeds moved.
-        moved_seeds: how many seeds were found and moved; with none, that nothing moves proves nothing.
+        moved_seeds: how many seeds were found and moved; with none, whatever moves or does not proves nothing.
         noise: of the baseline. Metrics that do not move there need not move here.
     """
     shared = {name: (value, after[name]) for name, value in before.items() if name in after}
@@ -48,14 +48,15 @@ def _movements(
     if not moved:
         yield _nothing_moved(shared, expected, moved_seeds)
         return
-    still = [name for name in expected if name not in moved]
-    if still and moved_seeds:
+    if not moved_seeds:
         message = (
-            f"{len(moved)} metrics move with the seeds, and these do not: {listed(still)}. Look how they are "
-            "computed; one that takes few values (an accuracy on few texts) may be equal by chance, and "
-            "then moves with another offset"
+            f"no seed that could be moved was found, and still {listed(list(moved))} moved, as clocks and "
+            "unseeded programs do: this proves nothing"
         )
-        yield warn("unmoved", message)
+        yield warn("no-seeds", message)
+    still = [name for name in expected if name not in moved]
+    if still:
+        yield warn("unmoved", _unmoved(moved, still, moved_seeds))
     wild = [f"{n} by {moved[n]:+.4g}" for n in moved if _beyond(moved[n], n, noise)]
     if wild:
         message = (
@@ -63,15 +64,27 @@ def _movements(
             "about it"
         )
         yield warn("unstable", message)
-    if not wild and not (still and moved_seeds):
+    if moved_seeds and not wild and not still:
         yield note("seed-moves", _largest(moved, shared, noise))
+
+
+def _unmoved(moved: Mapping[str, float], still: list[str], moved_seeds: int) -> str:
+    if not moved_seeds:
+        return f"not even by themselves do these metrics move: {listed(still)}. Look how they are computed"
+    return (
+        f"{len(moved)} metrics move with the seeds, and these do not: {listed(still)}. Look how they are "
+        "computed; one that takes few values (an accuracy on few texts) may be equal by chance, and then "
+        "moves with another offset"
+    )
 
 
 def _nothing_moved(
     shared: Mapping[str, tuple[float, float]], expected: list[str], moved_seeds: int
 ) -> Finding:
     if not moved_seeds:
-        message = "no metric moved, but no seed was found that could be: this proves nothing"
+        message = (
+            "no metric moved, but no seed that could be moved was found either: this proves nothing"
+        )
         return warn("no-seeds", message)
     seeds = "1 seed" if moved_seeds == 1 else f"{moved_seeds} seeds"
     if expected:
@@ -84,7 +97,7 @@ def _nothing_moved(
         f"{seeds} moved, and no metric did; but these are whole numbers, or do not move in unchanged code "
         "either, so this proves nothing"
     )
-    return warn("unmoved", message)
+    return warn("nothing-shown", message)
 
 
 def _should_move(name: str, value: float, noise: Noise | None) -> bool:

@@ -19,6 +19,7 @@ from agent_runner.execution import job_files, trees
 from agent_runner.paths import AttemptPaths, Home, IdeaPaths, JobPaths, try_lock
 from agent_runner.records import Record
 from agent_runner.service.baselines import default_fingerprint
+from agent_runner.service.verifying import WORKTREE_PREFIX, verification_lock
 from agent_runner.service.workspace import Workspace
 
 GRACE_S = 14 * 24 * 3600.0  # as git's own: no commit takes that long to be made
@@ -90,6 +91,16 @@ class _Collection:
                 self._temporary(attempt)
                 for step in _folders(attempt):
                     self._job(step)
+            self._verifications(paths)
+
+    def _verifications(self, paths: IdeaPaths) -> None:
+        """The leftovers of dead verifications, which have a lock of their own beside the idea's."""
+        if not paths.verifications.is_dir():
+            return
+        with try_lock(verification_lock(paths)) as ours:
+            if not ours:
+                self._keep("verifications", paths.verifications, "one is going on")
+                return
             for again in _folders(paths.verifications):
                 self._job(again)
 
@@ -139,7 +150,7 @@ class _Collection:
     # ------------------------------------------------------------ git
 
     def worktrees(self) -> None:
-        """Worktrees of baselines that no idea has any more, and entries of folders that are gone."""
+        """Worktrees of dead verifications and of baselines no idea has any more; entries without a folder."""
         # In this order: an idea has its folder before its worktree, so that of a worktree listed here
         # the idea is known, also where it is created just now.
         names = self._workspace.repository.worktrees()
@@ -152,6 +163,8 @@ class _Collection:
                 continue
             if not os.path.lexists(folder):
                 self._forget(name, folder)
+            elif name.startswith(WORKTREE_PREFIX) and _verified(name) in known:
+                self._verification_worktree(name)
             elif not name.startswith(_PREFIX):
                 self._keep("worktree", folder, "it belongs to no idea here")
             elif wanted is None:
@@ -174,6 +187,24 @@ class _Collection:
                 keep = records.folder / "worktrees" / str(time.time_ns())
                 repository.remove_worktree(name, keep)
             self._freed("worktree", folder, size, "no idea has this baseline any more")
+
+    def _verification_worktree(self, name: str) -> None:
+        folder = self._home.worktrees / name
+        paths = self._home.idea(_verified(name))
+        records = paths.verifications / name.rpartition("--")[2]
+        with try_lock(verification_lock(paths)) as ours:
+            if not ours or job_files.is_locked(str(records / job_files.LOCK)):
+                self._keep("worktree", folder, "its verification is going on")
+                return
+            if not os.path.lexists(folder):  # it has ended since the worktrees were listed
+                return
+            repository = self._workspace.repository
+            size = _size(folder) - sum(
+                _size(folder / part) for part in repository.uncommitted(name)
+            )
+            if not self._dry_run:
+                repository.remove_worktree(name, records / "worktree")
+            self._freed("worktree", folder, size, "its verification is dead")
 
     def _forget(self, name: str, folder: Path) -> None:
         entry = self._home.repository / "worktrees" / name
@@ -251,6 +282,11 @@ _TEMPORARY = re.compile(rf"\.({_WRITTEN})\.[a-z0-9_]{{8}}|({_WRITTEN})\.[0-9]+\.
 
 def _is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def _verified(name: str) -> str:
+    """The idea of a verification's worktree."""
+    return name.removeprefix(WORKTREE_PREFIX).rpartition("--")[0]
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -33,7 +33,8 @@ class JobEvents:
 
     phase: str | None = None
     device: str | None = None
-    model: ModelUse | None = None
+    model: ModelUse | None = None  # the last one
+    models: tuple[str, ...] = ()  # every one that it says it was granted
     refused: ModelUse | None = None  # asked for, and not to be had, nor another in its place
     warnings: tuple[Problem, ...] = ()
 
@@ -110,6 +111,7 @@ def read_events(records: JobPaths) -> JobEvents:
     """
     phase = device = None
     model: ModelUse | None = None
+    models: list[str] = []
     refused: ModelUse | None = None
     warnings: list[Problem] = []
     text = read_text(records.events) or read_strange(records.live_events, _MAX_EVENT_BYTES)
@@ -119,6 +121,8 @@ def read_events(records: JobPaths) -> JobEvents:
         used = event.get("model")
         if isinstance(used, dict):
             model = _model_use(used) or model
+            if model is not None and model.granted not in models and len(models) < _MAX_WARNINGS:
+                models.append(model.granted)
         if isinstance(refusal := event.get("model_refused"), dict):
             refused = _model_use({**refusal, "granted": "none"}) or refused
         warning = event.get("warning")
@@ -130,7 +134,7 @@ def read_events(records: JobPaths) -> JobEvents:
                     severity="warning",
                 )
             )
-    return JobEvents(phase, device, model, refused, tuple(warnings))
+    return JobEvents(phase, device, model, tuple(models), refused, tuple(warnings))
 
 
 def _log(path: Path) -> str:

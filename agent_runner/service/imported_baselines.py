@@ -18,8 +18,8 @@ _NOTE = Finding(
     severity="info",
     code="imported",
     message="this baseline was measured elsewhere: on which machine, with which versions and after how many "
-    "seeds is not known here, so there is no noise floor, and runs are compared with it only where the "
-    "evaluation's settings and the language model's own probes agree",
+    "seeds is not known here, so there is no noise floor. Of SAE results the evaluation's settings and the "
+    "language model's own probes have to agree; other results are compared as they stand",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,10 @@ from agent_runner.execution.job_files import BOX
 from agent_runner.execution.scratch import linked_folder
 from agent_runner.executors import Executor, Job
 from agent_runner.leases import Cancelled, Lease, LeaseDesk
+from agent_runner.models import hub_cache
 from agent_runner.paths import Home, JobPaths
 from agent_runner.records import Confinement, JobExit, JobSpec, Limits
+from agent_runner.service import hub_caches
 from agent_runner.service.evidence import read_events
 
 # Called with (what is going on, detail) while a proposal is worked on; for people watching.
@@ -37,6 +40,7 @@ class JobRequest:
     level, digest: of isolation, and of the rules it stands for.
     gpus: how many it may use, or which part of one.
     writes: folders that this command may change beside its own.
+    downloads: a folder, among these, below which it gets caches of the hub of its own (see `hub_caches`).
     cancelled: asked now and then; once it says yes, the job is cancelled.
     """
 
@@ -52,6 +56,7 @@ class JobRequest:
     gpus: float = 0
     network: bool = False
     writes: tuple[Path, ...] = ()
+    downloads: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     cancelled: Callable[[], bool] = lambda: False
 
@@ -119,15 +124,33 @@ class JobRunner:
             interpreter=self.interpreter,
             network=request.network,
             own_tmp=request.level not in ("L0", "L1"),
-            extra={**request.environment, **lease.environment},
+            extra={
+                # Where the runner looks for models and fetches them, by all the rules of the hub's client.
+                "HF_HUB_CACHE": str(hub_cache(os.environ)),
+                **request.environment,
+                **lease.environment,
+            },
         )
         worktree = request.worktree.absolute()
-        linked = _link_data_sets(environment, folder) if request.level != "L0" else ()
+        caches: tuple[Path, ...] = ()
+        linked: tuple[str, ...] = ()
+        if request.downloads is not None:
+            own, caches = hub_caches.lay_out(
+                environment, request.downloads.absolute(), shut_in=request.level != "L0"
+            )
+            environment |= own
+        elif request.level != "L0":
+            linked = _link_data_sets(environment, folder)
         out_dir, out = request.out_dir, None
         if request.level == "L1" and not Path(out_dir).is_absolute():
             # Landlock cannot allow a folder that does not exist yet: it is written elsewhere, and moved.
             out = out_dir = str(folder / BOX / "out" / out_dir)
-        read = (*interpreter_folders(self.interpreter), *downloaded(environment), *self._readable)
+        read = (
+            *interpreter_folders(self.interpreter),
+            *downloaded(environment),
+            *caches,
+            *self._readable,
+        )
         return JobSpec(
             job_id=f"{request.idea}/{request.label}",
             argv=resolve_argv(request.command, out_dir, self.interpreter),

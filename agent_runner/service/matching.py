@@ -14,7 +14,7 @@ from agent_runner.service.evidence import read_events
 from agent_runner.service.fingerprints import fingerprint
 from agent_runner.service.jobs import Progress
 from agent_runner.service.measuring import IMPORTED, Reference
-from agent_runner.service.model_access import default_model, uniform
+from agent_runner.service.model_access import uniform
 from agent_runner.service.runs import stored_result
 from agent_runner.service.shared_baselines import SharedBaseline
 from agent_runner.service.workspace import Workspace
@@ -34,6 +34,8 @@ class Matched(Protocol):
     @property
     def grants(self) -> Mapping[str, ModelUse]: ...
     @property
+    def expected_model(self) -> str: ...
+    @property
     def warnings(self) -> list[Problem]: ...
 
 
@@ -48,7 +50,7 @@ def match_baseline(proposal: Matched) -> Ending | None:
     if own is None or own.fingerprint in (None, IMPORTED) or own.outcome is not Outcome.SUCCEEDED:
         return None
     asked = read_events(workspace.paths(idea).attempt(proposal.attempt).step("smoke")).model
-    granted = default_model(proposal.grants)
+    granted = proposal.expected_model
     if asked is not None and proposal.grants:  # what it then got is not for the program to say
         use = proposal.grants.get(asked.requested) or proposal.grants[ANY_OTHER]
         granted = use.granted
@@ -56,10 +58,9 @@ def match_baseline(proposal: Matched) -> Ending | None:
     if wanted == own.fingerprint:
         return None
     proposal.progress("baseline", f"of another kind than run_0: {granted or 'this machine'}")
-    shared = SharedBaseline(
-        workspace, idea, uniform(proposal.grants, granted), proposal.progress, proposal.attempt
-    )
-    with shared.measured() as result:
+    grants = uniform(proposal.grants, granted)
+    shared = SharedBaseline(workspace, idea, grants, wanted, proposal.progress, proposal.attempt)
+    with shared.measured(repeat_failed=False) as result:
         if result is None:
             return None  # cancelled, which the caller sees for itself
     write_json(
@@ -72,10 +73,10 @@ def match_baseline(proposal: Matched) -> Ending | None:
             "nothing"
         )
         proposal.warnings.append(Problem(kind="no_baseline", message=message, severity="warning"))
-    return degenerate(result)
+    return degenerate(result, f"the template's results with {granted or 'this machine'}")
 
 
-def degenerate(baseline: RunResult) -> Ending | None:
+def degenerate(baseline: RunResult, whose: str = "this idea's baseline") -> Ending | None:
     """The refusal of a run whose baseline is worth nothing, before anybody spends a token on comparing."""
     if not is_degenerate(baseline.findings):
         return None
@@ -85,8 +86,8 @@ def degenerate(baseline: RunResult) -> Ending | None:
         if finding.severity == "fail"
     )
     message = (
-        "Your edit was applied, but nothing can be compared with this idea's baseline, so no run "
-        f"was started. The template has to be mended first:\n{reasons}"
+        f"Your edit was applied, but nothing can be compared with {whose}, so no run was started. The "
+        f"template has to be mended first, or another model used:\n{reasons}"
     )
     return refused(Stage.ADMIT, "baseline_degenerate", message, "the baseline is degenerate")
 

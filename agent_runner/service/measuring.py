@@ -9,11 +9,13 @@ from typing import Any
 from agent_runner.models import ANY_OTHER
 from agent_runner.records import Comparison, Finding, ModelUse, Outcome, RunResult
 from agent_runner.results import check_results, compare, flat_metrics
+from agent_runner.service.evidence import JobEvents
 
 IMPORTED = "imported"  # the fingerprint of a baseline that was measured elsewhere
 
 # Findings by which a run's numbers were measured in another way than the baseline's, or not as it says.
 _OTHER_MEASUREMENT = {
+    "several-models",
     "config-differs",
     "degenerate-baseline",
     "model-claim",
@@ -54,10 +56,17 @@ class Measured:
     findings: tuple[Finding, ...]
     model: ModelUse | None
 
+    def fingerprint(self, reference: Reference | None, expected: str | None) -> str | None:
+        """The fingerprint that was expected of the run; None where it had another model than was expected."""
+        baseline = reference.result if reference else None
+        if baseline is None or baseline.model is None or self.model is None:
+            return expected
+        return expected if self.model.granted == baseline.model.granted else None
+
 
 def measure(
     info: dict[str, Any] | None,
-    claimed: ModelUse | None,
+    events: JobEvents,
     grants: Mapping[str, ModelUse],
     reference: Reference | None,
     outcome: Outcome,
@@ -67,10 +76,10 @@ def measure(
     """Everything that follows from a run's results.
 
     info: the parsed results; None where there are none, or where they count for nothing.
-    claimed: which model it says that it asked for and got. grants: what each name really stood for.
+    events: what it said while it ran, its models among them. grants: what each name really stood for.
     cut_short: whether it ended, or was told to end, because its time was over.
     """
-    model, findings = _model(claimed, grants)
+    model, findings = _model(events, info or {}, grants)
     if info is None:
         return Measured({}, None, findings, model)
     metrics = flat_metrics(info)
@@ -85,21 +94,33 @@ def measure(
 
 
 def _model(
-    claimed: ModelUse | None, grants: Mapping[str, ModelUse]
+    events: JobEvents, info: Mapping[str, Any], grants: Mapping[str, ModelUse]
 ) -> tuple[ModelUse | None, tuple[Finding, ...]]:
-    """The model as the run tells it, with what a person can do; a finding where it was granted another one."""
+    """The model as the run tells it, with what a person can do; findings where what it tells cannot be true."""
+    claimed = events.model
     use = grants.get(claimed.requested) or grants.get(ANY_OTHER) if claimed else None
     if claimed is None or use is None:
         return claimed, ()
+    if claimed.granted != claimed.requested:
+        claimed = claimed.model_copy(update={"remedy": use.remedy})
+    unknown = "what its numbers are of is not known"
     if claimed.granted != use.granted:
         message = (
             f"it says that it asked for {claimed.requested} and used {claimed.granted}, but was granted "
-            f"{use.granted or 'none'}: what its numbers are of is not known"
+            f"{use.granted or 'none'}: {unknown}"
         )
         return claimed, (Finding(severity="fail", code="model-claim", message=message),)
-    if claimed.granted == claimed.requested:
-        return claimed, ()
-    return claimed.model_copy(update={"remedy": use.remedy}), ()
+    if len(events.models) > 1:
+        message = f"it used several models ({', '.join(events.models)[:200]}): {unknown}"
+        return claimed, (Finding(severity="warn", code="several-models", message=message),)
+    stated = info.get("model")
+    written = stated.get("granted") if isinstance(stated, dict) else None
+    if isinstance(written, str) and written != claimed.granted:
+        message = (
+            f"it was granted {claimed.granted}, and its results are of {written[:80]}: {unknown}"
+        )
+        return claimed, (Finding(severity="fail", code="model-claim", message=message),)
+    return claimed, ()
 
 
 def _compare(

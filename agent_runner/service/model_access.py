@@ -30,12 +30,29 @@ class Decision:
         return dict(self.uses or {})
 
     @property
-    def refused(self) -> bool:
-        """Whether there are models, and the one that the template asks for is not to be had, nor another."""
-        return self.uses is not None and not default_model(self.grants)
+    def has_models(self) -> bool:
+        return bool(self.uses)
+
+    def granted(self, name: str) -> str:
+        """What a name stands for; empty where for nothing."""
+        use = self.grants.get(name) or self.grants.get(ANY_OTHER)
+        return use.granted if use else ""
+
+    def prefers(self, name: str, other: str) -> bool:
+        """Whether one model of the template comes before another in its order of preference."""
+        order = list(self.grants)
+        return name in order and (other not in order or order.index(name) < order.index(other))
 
     def access(self, name: str) -> Access | None:
         return next((found for found in self.accesses if found.name == name), None)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which model a baseline is to be run with, among those that were granted."""
+
+    grants: dict[str, ModelUse]
+    granted: str
 
 
 def default_model(grants: Mapping[str, ModelUse]) -> str:
@@ -65,22 +82,16 @@ def decide(
         models.template_assets(specs), specs, template, machine, workspace.home.hub
     )
     while True:
-        fallback = idea.fallback or _is_narrowed(idea, accesses)
-        uses = models.grant(specs, accesses, fallback=fallback, allowed=idea.models)
+        uses = models.grant(specs, accesses, fallback=idea.fallback, allowed=idea.models)
         wanted = {default_model(uses)} | {uses.get(name, uses[ANY_OTHER]).granted for name in asked}
         missing = [a for a in accesses if a.status == "downloadable" and a.name in wanted]
         missing = [access for access in missing if access.kind == "model"]
         if not missing or cancelled():
             return Decision(accesses, _without_missing(uses, accesses))
-        fetched = models.download(missing[0], machine, progress=progress, cancelled=cancelled)
+        fetched = models.download(
+            missing[0], machine, memo=workspace.home.hub, progress=progress, cancelled=cancelled
+        )
         accesses = tuple(fetched if found is missing[0] else found for found in accesses)
-
-
-def _is_narrowed(idea: Idea, accesses: Sequence[Access]) -> bool:
-    """Whether the idea names the model it may use, and that can be used: then it is no fallback for others."""
-    return any(
-        access.name == idea.models[0] and access.usable for access in accesses if idea.models
-    )
 
 
 def _without_missing(

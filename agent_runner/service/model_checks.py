@@ -26,6 +26,8 @@ class Asking(Protocol):
     @property
     def models(self) -> Decision: ...
     @property
+    def expected_model(self) -> str: ...
+    @property
     def named_anew(self) -> tuple[Asset, ...]: ...
     @property
     def warnings(self) -> list[Problem]: ...
@@ -34,8 +36,9 @@ class Asking(Protocol):
 def check_models(proposal: Asking) -> Ending | None:
     """Refuse where no model can be used, or none of those that may be; tell about each that the edit names."""
     decision = proposal.models
-    if decision.refused:
-        return unavailable("Your edit was applied, but no run was started", decision)
+    if decision.has_models and not proposal.expected_model:
+        opening = "Your edit was applied, but the model that it asks for cannot be used"
+        return unavailable(f"{opening}, so no run was started", proposal)
     extra = tuple(a for a in proposal.named_anew if decision.access(a.name) is None)
     found = {a.name: a for a in (*decision.accesses, *_assess(proposal, extra))}
     for asset in proposal.named_anew:
@@ -45,9 +48,9 @@ def check_models(proposal: Asking) -> Ending | None:
             return unavailable(
                 f"Your edit was applied, but {_place(asset)} asks for a model that cannot be used, so no run "
                 "was started",
-                decision,
+                proposal,
             )
-        told = _told(asset, access, decision)
+        told = _told(asset, access, proposal)
         if told:
             proposal.warnings.append(
                 Problem(
@@ -74,15 +77,16 @@ def tell_of_change(proposal: Asking) -> None:
     got = "and gets it" if used.granted == used.requested else f"and gets {used.granted} instead"
     message = (
         f"your code asks for the language model {used.requested} where run_0 asked for {before.requested}, "
-        f"{got}. Models here:\n{models.available(proposal.models.accesses)}"
+        f"{got}. Models here:\n{models.available(proposal.models.accesses, proposal.idea.models)}"
     )
     proposal.warnings.append(Problem(kind="model_changed", message=message, severity="warning"))
 
 
-def unavailable(opening: str, decision: Decision) -> Ending:
+def unavailable(opening: str, proposal: Asking) -> Ending:
     """The refusal of a run for which there is no model. It costs nothing, and the same code may try again."""
-    message = f"{opening}:\n{models.available(decision.accesses)}"
-    return refused(Stage.VALIDATE, "model_unavailable", message, "no model can be used here")
+    listing = models.available(proposal.models.accesses, proposal.idea.models)
+    reason = "the model that it asks for cannot be used here"
+    return refused(Stage.VALIDATE, "model_unavailable", f"{opening}:\n{listing}", reason)
 
 
 def _assess(proposal: Asking, assets: tuple[Asset, ...]) -> tuple[Access, ...]:
@@ -98,8 +102,9 @@ def _assess(proposal: Asking, assets: tuple[Asset, ...]) -> tuple[Access, ...]:
     )
 
 
-def _told(asset: Asset, access: Access, decision: Decision) -> str | None:
+def _told(asset: Asset, access: Access, proposal: Asking) -> str | None:
     """What the agent must know of a name it wrote; None where it simply gets what it asks for."""
+    decision = proposal.models
     use = decision.grants.get(asset.name) or decision.grants.get(models.ANY_OTHER)
     if asset.kind == "dataset":
         if access.usable:
@@ -112,7 +117,7 @@ def _told(asset: Asset, access: Access, decision: Decision) -> str | None:
     return (
         f"{_place(asset)} asks for the language model {asset.name}: "
         f"{models.in_words(obstacle.reason, obstacle.remedy)} A run that asks for it gets {use.granted} "
-        f"instead. Models here:\n{models.available(decision.accesses)}"
+        f"instead. Models here:\n{models.available(decision.accesses, proposal.idea.models)}"
     )
 
 

@@ -37,9 +37,11 @@ from agent_runner.service.endings import (
     refused_for,
     run_ending,
 )
+from agent_runner.service.fingerprints import fingerprint
 from agent_runner.service.jobs import Progress, StartFailed
 from agent_runner.service.matching import degenerate, match_baseline, matched_baseline
-from agent_runner.service.model_access import Decision, decide, newly_named
+from agent_runner.service.measuring import IMPORTED
+from agent_runner.service.model_access import Decision, Wanted, decide, default_model, newly_named
 from agent_runner.service.model_checks import check_models, tell_of_change
 from agent_runner.service.runs import RunSpec, execute, stored_result
 from agent_runner.service.workspace import Workspace
@@ -105,6 +107,17 @@ class Proposal:
     @property
     def grants(self) -> dict[str, ModelUse]:
         return self.models.grants
+
+    @cached_property
+    def expected_model(self) -> str:
+        """What the edited code will be granted, as far as can be read: for a name of its own, or by default."""
+        named = [asset.name for asset in self.named_anew if asset.kind == "model"]
+        return self.models.granted(named[0]) if len(named) == 1 else self._default_model()
+
+    def _default_model(self) -> str:
+        """What the template asks for stands for; where that is nothing, what the edit asks for instead."""
+        named = (self.models.granted(a.name) for a in self.named_anew if a.kind == "model")
+        return default_model(self.grants) or next(filter(None, named), "")
 
     @cached_property
     def named_anew(self) -> tuple[Asset, ...]:
@@ -195,7 +208,7 @@ class Proposal:
         refunded: list[RunResult] = []
         for row in self.workspace.ledger.runs(self.idea.id):
             result = stored_result(self._paths.run(row.number)) if row.tree == self.tree else None
-            if result is not None and _stands(row):
+            if result is not None and _stands(row) and not self._would_differ(result):
                 return self._already_run(result)
             if row.state == "refunded" and result and result.outcome is not Outcome.NOT_STARTED:
                 refunded.append(result)
@@ -207,6 +220,19 @@ class Proposal:
                 if ending is not None:
                     return ending
         return None
+
+    def _would_differ(self, run: RunResult) -> bool:
+        """Whether the same code would be measured otherwise now.
+
+        With a model preferred to the one it had, which somebody has made usable, or in another environment.
+        """
+        had = run.model.granted if run.model else ""
+        gets = self.models.granted(run.model.requested) if run.model else ""
+        if gets != had:
+            return self.models.prefers(gets, had)
+        if run.fingerprint in (None, IMPORTED):
+            return False
+        return fingerprint(self.workspace, self.idea, had) != run.fingerprint
 
     def _already_run(self, run: RunResult) -> Ending:
         problem = Problem(
@@ -292,7 +318,7 @@ class Proposal:
             self.idea,
             self.progress,
             attempt=self.attempt,
-            decision=self.models,
+            wanted=Wanted(self.grants, self._default_model()),
         )
 
     def _preflight(self) -> Ending | None:
@@ -338,7 +364,8 @@ class Proposal:
             return not_started(error, reason)
         return run_ending(self, run)
 
-    def run_spec(self, index: int) -> RunSpec:
+    def run_spec(self, index: int, *, starting: bool = True) -> RunSpec:
+        """starting: whether it is still to be started; else nobody decides about its models any more."""
         assert self.tree is not None
         baseline = matched_baseline(self.workspace, self.idea, self.attempt)
         return RunSpec(
@@ -348,7 +375,7 @@ class Proposal:
             tree=self.tree,
             worktree=self._paths.worktree,
             records=self._paths.run(index),
-            grants=self.grants,
+            grants=self.grants if starting else {},
             attempt=self.attempt,
             fingerprint=baseline.fingerprint,
             reference=baseline,

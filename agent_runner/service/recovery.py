@@ -128,7 +128,7 @@ def _finish_run(proposal: Proposal, row: RunRow) -> Ending:
             proposal.undo_strays()
             return proposal.launch(row.number)
         workspace.repository.set_run_ref(idea.id, row.number, row.commit)
-        result = adopt(workspace, proposal.run_spec(row.number), proposal.progress)
+        result = adopt(workspace, proposal.run_spec(row.number, starting=False), proposal.progress)
     return run_ending(proposal, result)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent_runner.errors import AgentRunnerError, UnknownRun, UsageError
-from agent_runner.execution.job_files import is_locked
 from agent_runner.failures import printable
 from agent_runner.history import render
 from agent_runner.paths import file_lock, read_text, try_lock, write_json
@@ -33,7 +32,8 @@ from agent_runner.records import (
 )
 from agent_runner.service import telling
 from agent_runner.service.attempt_records import record_attempt
-from agent_runner.service.baselines import ensure_baseline, is_measuring
+from agent_runner.service.baselines import ensure_baseline
+from agent_runner.service.cancelling import cancel
 from agent_runner.service.imported_baselines import check_import, import_baseline
 from agent_runner.service.jobs import Progress
 from agent_runner.service.model_access import Decision, check_names, decide
@@ -41,7 +41,7 @@ from agent_runner.service.proposals import Proposal
 from agent_runner.service.recovery import recover, stored_observation
 from agent_runner.service.runs import stored_result
 from agent_runner.service.shared_baselines import end_orphans
-from agent_runner.service.verifying import verify
+from agent_runner.service.verifying import end_orphan_verifications, verify
 from agent_runner.service.workspace import Workspace
 from agent_runner.settings import Settings
 from agent_runner.templates import default_folder, load_template, template_files
@@ -130,10 +130,10 @@ class Runner:
         history = workspace.history(idea).with_user(telling.brief(idea, files), key="brief")
         workspace.save_history(idea, history)
         write_json(paths.record, idea)
-        # Last: an idea exists once the ledger has it, and by then everything of it is there.
-        workspace.ledger.add_idea(idea.id, idea.title, max_runs)
         if baseline is not None:
             import_baseline(workspace, idea, baseline)
+        # Last: an idea exists once the ledger has it, and by then everything of it is there.
+        workspace.ledger.add_idea(idea.id, idea.title, max_runs)
         return idea
 
     def ideas(self) -> list[IdeaView]:
@@ -150,9 +150,10 @@ class Runner:
         """Measure run_0, or take it from an equal idea. Never charged; a failed one is tried again."""
         workspace = self._workspace
         idea = workspace.idea(idea_id)
-        with file_lock(workspace.paths(idea).lock):
+        paths = workspace.paths(idea)
+        with file_lock(paths.lock), file_lock(paths.measuring):
             recover(workspace, idea, progress)
-            workspace.paths(idea).cancel.unlink(missing_ok=True)  # of an earlier baseline
+            paths.cancel.unlink(missing_ok=True)  # of an earlier baseline
             run = ensure_baseline(workspace, idea, progress, repeat_failed=True)
             note = printable(telling.baseline_note(run))
             history = workspace.history(idea)
@@ -235,32 +236,7 @@ class Runner:
         A proposal that is being worked on ends as soon as its worker hears of it; one that a killed server has
         left behind is ended and settled here. A run that had started is charged, anything before is not.
         """
-        workspace = self._workspace
-        idea = workspace.idea(idea_id)
-        paths = workspace.paths(idea)
-        attempts = [row.number for row in workspace.ledger.attempts(idea.id) if row.stage is None]
-        held = is_locked(str(paths.lock))
-        if not attempts and not (held and is_measuring(workspace, idea)):
-            what = "nothing that could be cancelled" if held else "nothing"
-            return Cancellation(
-                idea=idea.id, asked=False, message=f"{what} is going on for {idea.id}"
-            )
-        if held:
-            attempt = attempts[-1] if attempts else 0
-            workspace.ask_to_cancel(idea, attempt)
-            what = f"attempt {attempt}" if attempt else "the baseline"
-            return Cancellation(
-                idea=idea.id, attempt=attempt, asked=True, message=f"{what} was asked to end"
-            )
-        workspace.ask_to_cancel(idea, attempts[-1])
-        with file_lock(paths.lock):
-            recover(workspace, idea, progress)
-        return Cancellation(
-            idea=idea.id,
-            attempt=attempts[-1],
-            asked=True,
-            message=f"attempt {attempts[-1]}, left behind by a server that is gone, was ended",
-        )
+        return cancel(self._workspace, self._workspace.idea(idea_id), progress)
 
     def reconcile(self, *, progress: Progress = _silent) -> list[Reconciled]:
         """Settle what servers that are gone have left behind: for the start of a server. Repeatable.
@@ -280,7 +256,9 @@ class Runner:
             with try_lock(workspace.paths(idea).lock) as free:
                 if not free:
                     return Reconciled(idea=idea.id, busy=True)
-                return recover(workspace, idea, progress, leave_living=True)
+                found = recover(workspace, idea, progress, leave_living=True)
+                end_orphan_verifications(workspace, idea)
+                return found
         except (AgentRunnerError, OSError, ValueError) as error:
             return Reconciled(idea=idea_id, problem=str(error))
 

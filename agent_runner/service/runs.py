@@ -114,8 +114,8 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
     outcome = outcome_of(ended, failed=failure is not None)
     cut_short = outcome is Outcome.TIMED_OUT or ended.soft_deadline_sent
     info = results.info if failure is None or outcome is Outcome.TIMED_OUT else None
-    grants = _given(spec.records)
-    measured = measure(info, events.model, grants, spec.reference, outcome, cut_short=cut_short)
+    grants = given_grants(spec.records)
+    measured = measure(info, events, grants, spec.reference, outcome, cut_short=cut_short)
     result = RunResult(
         index=spec.index,
         outcome=outcome,
@@ -131,7 +131,7 @@ def conclude(workspace: Workspace, spec: RunSpec, ended: JobExit) -> RunResult:
         findings=measured.findings,
         failure=failure,
         model=measured.model,
-        fingerprint=spec.fingerprint,
+        fingerprint=measured.fingerprint(spec.reference, spec.fingerprint),
         resources=ResourceUse(
             peak_memory_bytes=ended.peak_memory_bytes,
             output_bytes=ended.stdout_bytes + ended.stderr_bytes,
@@ -225,7 +225,7 @@ def grant_environment(grants: Mapping[str, ModelUse]) -> dict[str, str]:
     return {_GRANTS: json.dumps(answers)}
 
 
-def _given(records: JobPaths) -> dict[str, ModelUse]:
+def given_grants(records: JobPaths) -> dict[str, ModelUse]:
     """What the job was told of its models when it was started; by now another decision might be made."""
     try:
         spec = read_json(records.folder / SPEC) or {}

@@ -12,6 +12,7 @@ from agent_runner.history import fence_output
 from agent_runner.models import in_words
 from agent_runner.records import (
     Budget,
+    Comparison,
     Failure,
     Finding,
     Idea,
@@ -23,6 +24,9 @@ from agent_runner.records import (
     RunResult,
     Verification,
 )
+from agent_runner.results.findings import listed
+from agent_runner.results.metrics import without_noise
+from agent_runner.results.noise import known_scatter, why_not_known
 
 _MAX_FILE_CHARACTERS = 120_000
 _MAX_METRICS = 40
@@ -139,12 +143,16 @@ def run_report(run: RunResult, problems: Sequence[Problem], budget: Budget, outp
 
 def verification(found: Verification) -> str:
     """What a run with moved seeds says of the run it repeats."""
+    ended = {
+        Outcome.CANCELLED: "this was cancelled, and shows nothing",
+        Outcome.NOT_STARTED: "it could not be started, and shows nothing",
+    }
     verdicts = {
         "moves": "its numbers move with the seeds, as measured numbers do",
         "hard_coded": "its numbers do not come from what it computes",
         "doubtful": "its numbers move, but not all is well",
-        "undecided": "its code has no seed that could be moved, so this proves nothing",
-        "failed": f"with other seeds it {found.outcome.replace('_', ' ')}",
+        "undecided": "this proves nothing (the findings say why)",
+        "failed": ended.get(found.outcome, "with other seeds it did not run to its end"),
     }
     places = [f"{seed.file}:{seed.line} {seed.value} -> {seed.moved}" for seed in found.seeds]
     moved = ", ".join(places[:_MAX_VALUES]) or "none is written in the files that may be edited"
@@ -155,6 +163,7 @@ def verification(found: Verification) -> str:
     if found.comparison is not None:
         values = {name: pair.value for name, pair in found.comparison.metrics.items()}
         lines += ["", *_comparison_lines(values, found.comparison.metrics, f"run_{found.run}")]
+        lines += _unknown_noise_lines(found.comparison)
     if found.failure is not None:
         lines += ["", failure_text(found.failure)]
     lines += [*_finding_lines(found.findings), "", "This used no run."]
@@ -217,7 +226,21 @@ def _outcome_words(run: RunResult) -> str:
 
 def _metric_lines(run: RunResult) -> list[str]:
     """A table of metrics, beside the baseline's where there is a comparison."""
-    return _comparison_lines(run.metrics, run.comparison.metrics if run.comparison else {})
+    if run.comparison is None:
+        return _comparison_lines(run.metrics, {})
+    lines = _comparison_lines(run.metrics, run.comparison.metrics)
+    return lines + _unknown_noise_lines(run.comparison)
+
+
+def _unknown_noise_lines(comparison: Comparison) -> list[str]:
+    """Says of which differences nobody knows whether unchanged code would show them too, and why."""
+    if comparison.noise_problem is None:
+        return []
+    why = _one_line(comparison.noise_problem)
+    if all(pair.noise is None for pair in comparison.metrics.values()):
+        return [f"Noise is not known: {why}."]
+    names = listed(without_noise(comparison.metrics), at_most=_MAX_VALUES)
+    return [f"Noise is not known for: {names} ({why})."]
 
 
 def _comparison_lines(
@@ -266,15 +289,15 @@ def _noise_lines(run: RunResult) -> list[str]:
     """How far a baseline's metrics scatter."""
     if run.noise is None:
         return []
-    if not run.noise.metrics:
-        return [f"No noise floor was measured: {run.noise.problem or 'too few runs'}."]
-    scatter = {name: found for name, found in run.noise.metrics.items() if found.std > 0}
+    if (why := why_not_known(run.noise)) is not None:
+        return [f"Noise is not known: {_one_line(why)}."]
+    scatter = {name: found for name, found in known_scatter(run.noise).items() if found.std > 0}
     shown = ", ".join(
         f"{name} {found.std:.2g}" for name, found in list(scatter.items())[:_MAX_METRICS]
     )
     lines = [
         f"Noise: standard deviations over {len(run.noise.seeds)} runs of unchanged code with different seeds: "
-        f"{shown or 'zero for every metric'}."
+        f"{shown}."
     ]
     return lines + ([f"Not all were measured: {run.noise.problem}."] if run.noise.problem else [])
 
@@ -316,6 +339,11 @@ def _value_lines(place: Location) -> list[str]:
     ]
     shown = (mentioned or list(place.locals))[:_MAX_VALUES]
     return ["With:", *(f"    {name} = {place.locals[name]}" for name in shown)] if shown else []
+
+
+def _one_line(text: str) -> str:
+    """A reason as the end of a sentence."""
+    return " ".join(text.split()).rstrip(".")
 
 
 def _problem_line(problem: Problem) -> str:

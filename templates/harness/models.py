@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -240,9 +240,23 @@ def load(model: LanguageModel) -> Any:
 def _load_hub(model: LanguageModel) -> Any:
     from transformer_lens import HookedTransformer
 
-    return HookedTransformer.from_pretrained_no_processing(
-        model.granted, device=model.device, dtype=model.dtype
-    )
+    with _as_granted():
+        return HookedTransformer.from_pretrained_no_processing(
+            model.granted, device=model.device, dtype=model.dtype
+        )
+
+
+@contextlib.contextmanager
+def _as_granted() -> Iterator[None]:
+    """What is on this machine was granted; a step with network would see what is newer on the hub."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _load_folder(model: LanguageModel) -> Any:

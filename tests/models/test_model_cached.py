@@ -66,14 +66,49 @@ def test_half_a_download_is_not_a_model(
     assert access.revision == ("abc" if problem is None else None)
 
 
-def test_a_content_on_its_way_is_waited_for(machine: Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("files", [WHOLE, SHARDS])
+def test_a_content_on_its_way_counts_only_where_something_is_missing(
+    files: dict[str, str], machine: Machine, tmp_path: Path
+) -> None:
+    """A file that runs do not need, or one that a dead process has left, makes no whole model incomplete."""
     offline = dataclasses.replace(machine, offline=True)
-    folder = cache(offline, SMALL, WHOLE)
+    folder = cache(offline, SMALL, files)
+    (folder / "blobs" / "0123.4567.incomplete").write_text("half of an unrelated file")
+    assert ask(offline, SMALL, memo=tmp_path / "memo.json").status == "ready"
+    weights = next(name for name in sorted(files) if name.endswith(".safetensors"))
+    (folder / "snapshots" / "abc" / weights).unlink()
+    access = ask(offline, SMALL, memo=tmp_path / "memo.json")
+    assert (access.status, "was not finished" in access.reason) == ("not_cached", True)
+
+
+def test_a_data_set_is_whole_by_the_hubs_list_or_else_where_nothing_is_on_its_way(
+    machine: Machine, tmp_path: Path
+) -> None:
+    offline = dataclasses.replace(machine, offline=True)
+    folder = offline.hub_cache / "datasets--org--texts"
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    (folder / "snapshots" / "abc" / "a.parquet").write_text("data")
+    (folder / "blobs").mkdir()
     pending = folder / "blobs" / "0123.4567.incomplete"
     pending.write_text("half")
-    assert ask(offline, SMALL, memo=tmp_path / "memo.json").status == "not_cached"
+
+    def status() -> str:
+        return ask(offline, "org/texts", kind="dataset", memo=tmp_path / "memo.json").status
+
+    assert status() == "not_cached", "nobody knows whether it is one of the files"
     (folder / "blobs" / "0123").write_text("whole, fetched by another process later")
-    assert ask(offline, SMALL, memo=tmp_path / "memo.json").status == "ready"
+    assert status() == "ready"
+    (folder / "blobs" / "0123").unlink()
+    tree = folder / "trees" / "abc.json"
+    tree.parent.mkdir()
+    tree.write_text('{"files": ["a.parquet"]}')
+    assert status() == "ready", "all that the hub lists is here"
+    tree.write_text('{"files": ["a.parquet", "b.parquet"]}')
+    assert status() == "not_cached"
+    tree.write_text("[")
+    assert status() == "not_cached", "a list that cannot be read is none"
 
 
 @pytest.mark.parametrize("ref", ["other", "../../elsewhere", ""])

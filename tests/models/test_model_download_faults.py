@@ -77,6 +77,12 @@ def test_what_passes_is_tried_again(fault: Fault, hub: Hub, machine: Machine, me
             "HUB answers 429: too many requests, and asks to wait 3600 s; what was fetched is kept",
         ),
         (
+            Fault(f"/cdn/{DIGEST}", status=503, headers={"Retry-After": "60"}),
+            None,
+            "unreachable",
+            "HUB is out of order: it answers 503; what was fetched is kept",
+        ),
+        (
             Fault("/revision/", status=200, body=b"<html>"),
             None,
             "unreachable",
@@ -101,6 +107,7 @@ def test_what_passes_is_tried_again(fault: Fault, hub: Hub, machine: Machine, me
         "gone",
         "file gone",
         "429 for long",
+        "503 for long",
         "no JSON",
         "wrong twice",
         "endless",
@@ -144,7 +151,7 @@ def test_no_more_is_taken_than_was_announced(hub: Hub, machine: Machine, memo: P
     assert done.status == "damaged"
     amounts = {detail.split(" of ")[0] for detail in said if " of " in detail}
     large = {amount for amount in amounts if amount.endswith(("MiB", "GiB"))}
-    assert large == {"1 MiB"}, "the first piece that was read, and nothing after it"
+    assert amounts and not large, "nothing after the piece in which it became too much"
 
 
 def test_two_at_once_fetch_it_once(hub: Hub, machine: Machine, memo: Path) -> None:

@@ -75,6 +75,13 @@ def test_without_a_file_it_is_remembered_in_this_process(hub: Hub, machine: Mach
         (Answer(status="unreachable"), 20, 60),
         (Answer(status="unreachable", retry_after=120), 120, 120),
         (Answer(status="unreachable", retry_after=10**9), 3600, 3600),
+        (Answer(status="unreachable", failures=1, retry_after=900), 900, 900),
+        (Answer(status="damaged", failures=1), 120, 120),
+        (Answer(status="damaged", failures=2), 600, 600),
+        (Answer(status="damaged", failures=3), 3600, 3600),
+        (Answer(status="damaged", failures=99), 3600, 3600),
+        (Answer(status="no_disk", failures=3), 120, 120),
+        (Answer(status="not_cached", failures=3), 120, 120),
     ],
 )
 def test_how_long_an_answer_holds(
@@ -86,3 +93,23 @@ def test_how_long_an_answer_holds(
     assert least <= holds(answer) <= most
     for later, known in ((holds(answer) - 1, True), (holds(answer), False), (-1, False)):
         assert (Memo(path, lambda: now + later).get("k") == answer) is known  # noqa: B023
+
+
+def test_a_failed_download_is_counted_for_longer_than_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "memo.json"
+    failed = Answer(status="damaged", failures=1)
+    Memo(path, lambda: 0.0).put({"k": failed, "other": Answer(status="not_found")})
+    Memo(path, lambda: 200.0).put({"new": Answer(status="gated")})
+    later = Memo(path, lambda: 200.0)
+    assert (later.get("k"), later.past("k")) == (None, failed)
+    assert later.past("other") is None
+    assert Memo(path, lambda: 7 * 3600.0).past("k") is None
+
+
+def test_what_is_to_be_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "memo.json"
+    answer = Answer(status="accessible")
+    Memo(path).put({"a": answer, "b": answer})
+    Memo(path).put({"c": answer}, forget=("a",))
+    memo = Memo(path)
+    assert [memo.get(name) for name in "abc"] == [None, answer, answer]

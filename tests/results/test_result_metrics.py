@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_runner.results import compare, flat_metrics
-from agent_runner.results.metrics import MAX_METRICS
+from agent_runner.results import compare, flat_metrics, noise_floor
+from agent_runner.results.metrics import MAX_METRICS, without_noise
+from agent_runner.results.noise import NOT_MEASURED
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,29 @@ def test_comparison_takes_what_both_have() -> None:
     }
 
 
+def test_a_comparison_says_why_noise_is_not_known_of_what_differs() -> None:
+    before, after = {"a": 1.0, "b": 2.0, "still": 3.0}, {"a": 1.5, "b": 2.5, "still": 3.0}
+    unmeasured = compare(after, before, "run_0")
+    assert unmeasured.noise_problem == NOT_MEASURED
+    assert without_noise(unmeasured.metrics) == ["a", "b"]  # what is equal needs no noise
+    broken = noise_floor([before], (0,), "the second did not end")
+    assert compare(after, before, "run_0", noise=broken).noise_problem == "the second did not end"
+    half = noise_floor([before, {"a": 1.1, "still": 3.0}], (0, 1))
+    partly = compare(after, before, "run_0", noise=half)
+    assert partly.noise_problem == "not every run of unchanged code has these metrics"
+    assert without_noise(partly.metrics) == ["b"]
+
+
+def test_where_nothing_is_unknown_no_problem_is_named() -> None:
+    before = {"a": 1.0, "b": 2.0, "reference": 3.0}
+    assert compare(before, before, "run_0").noise_problem is None
+    half = noise_floor([before, {"a": 1.1, "reference": 3.0}], (0, 1), "the third did not end")
+    moved = before | {"a": 1.2, "reference": 3.1}
+    compared = compare(moved, before, "run_0", noise=half)
+    assert compared.noise_problem is None
+    assert compared.metrics["reference"].noise == 0
+
+
 FINITE = st.dictionaries(
     st.sampled_from("abcdef"), st.floats(allow_nan=False, allow_infinity=False)
 )
@@ -62,7 +86,9 @@ FINITE = st.dictionaries(
 def test_every_difference_is_finite_and_exact(
     ours: dict[str, float], theirs: dict[str, float]
 ) -> None:
-    found = compare(ours, theirs, "run_0").metrics
+    comparison = compare(ours, theirs, "run_0")
+    found = comparison.metrics
+    assert (comparison.noise_problem is None) == (without_noise(found) == [])
     assert set(found) <= set(ours) & set(theirs)
     for name, metric in found.items():
         assert metric.difference == ours[name] - theirs[name]

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent_runner.records import MetricNoise, Noise
 from agent_runner.results import compare, noise_floor
-from agent_runner.results.noise import student_quantile
+from agent_runner.results.noise import (
+    NOT_MEASURED,
+    NOTHING_MOVED,
+    known_scatter,
+    student_quantile,
+    why_not_known,
+)
 
 
 def test_quantiles_are_student_s() -> None:
@@ -56,11 +63,54 @@ def test_the_rule() -> None:
 
 
 def test_a_metric_that_never_moves_has_no_units() -> None:
-    noise = noise_floor([{"a": 0.1}] * 3, (0, 1, 2))
+    noise = noise_floor([{"a": 0.1, "b": value} for value in (1.0, 2.0, 3.0)], (0, 1, 2))
+    assert noise.problem is None and why_not_known(noise) is None
     same = compare({"a": 0.1}, {"a": 0.1}, "run_0", noise=noise).metrics["a"]
     assert (same.noise, same.noise_units, same.within_noise) == (0, None, True)
     other = compare({"a": 0.1 + 1e-12}, {"a": 0.1}, "run_0", noise=noise).metrics["a"]
     assert (other.noise, other.noise_units, other.within_noise) == (0, None, False)
+
+
+def test_where_no_metric_moves_noise_is_not_known() -> None:
+    noise = noise_floor([{"a": 0.1, "b": 3.0}] * 4, (0, 1, 2, 3))
+    assert noise.problem == NOTHING_MOVED == why_not_known(noise)
+    assert noise.metrics["a"].values == (0.1,) * 4  # what was seen stays on record
+    assert known_scatter(noise) == {}
+    compared = compare({"a": 0.2, "b": 3.0}, {"a": 0.1, "b": 3.0}, "run_0", noise=noise)
+    for pair in compared.metrics.values():
+        assert (pair.noise, pair.noise_units, pair.within_noise) == (None, None, None)
+    assert compared.noise_problem == NOTHING_MOVED
+
+
+def test_a_record_of_zeros_that_names_no_problem_is_not_believed_either() -> None:
+    flat = MetricNoise(values=(0.1, 0.1), mean=0.1, std=0.0)
+    noise = Noise(seeds=(0, 1), metrics={"a": flat})
+    compared = compare({"a": 0.2}, {"a": 0.1}, "run_0", noise=noise)
+    assert compared.metrics["a"].within_noise is None
+    assert compared.noise_problem == NOTHING_MOVED
+
+
+def test_what_moved_in_some_runs_only_is_not_called_unmoved() -> None:
+    repeats = [{"a": 1.0, "reference": 3.0}, {"a": 1.1, "reference": 3.0}, {"reference": 3.0}]
+    noise = noise_floor(repeats, (0, 1, 2))
+    assert noise.problem is not None
+    assert noise.problem.startswith("not every run of unchanged code has a usable value of a, ")
+    compared = compare({"a": 1.2, "reference": 3.1}, repeats[0], "run_0", noise=noise)
+    assert compared.metrics["reference"].noise is None, "whether the seeds move it is not known"
+    still = [{"a": 1.0, "b": 2.0}, {"a": 1.0, "b": 2.0}, {"a": 1.0}]
+    assert noise_floor(still, (0, 1, 2)).problem == NOTHING_MOVED
+    vast = [{"a": 1.7e308}, {"a": -1.7e308}]
+    assert "usable value of a" in (noise_floor(vast, (0, 1)).problem or NOTHING_MOVED)
+
+
+def test_every_reason_for_unknown_noise_is_kept() -> None:
+    still = noise_floor([{"a": 0.1}] * 2, (0, 1), "the third did not end")
+    assert still.problem == f"{NOTHING_MOVED}; the third did not end"
+    apart = noise_floor([{"a": 0.1}, {"b": 0.1}], (0, 1))
+    assert apart.problem is not None and "usable value of a, b, and no" in apart.problem
+    assert why_not_known(apart) == apart.problem
+    assert why_not_known(noise_floor([{"a": 0.1}], (0,), "none ended")) == "none ended"
+    assert why_not_known(noise_floor([{"a": 0.1}], (0,))) == NOT_MEASURED == why_not_known(None)
 
 
 def test_without_a_floor_nothing_is_said() -> None:
@@ -102,11 +152,14 @@ def test_comparison_is_antisymmetric(
     there = compare(ours, theirs, "run_0", noise=noise, fingerprint="f")
     back = compare(theirs, ours, "run_0", noise=noise, fingerprint="f")
     assert there.fingerprint == "f"
+    assert there.noise_problem == back.noise_problem
     assert set(there.metrics) == set(back.metrics)
     for name, pair in there.metrics.items():
         other = back.metrics[name]
         assert pair.difference == -other.difference
         assert (pair.noise, pair.within_noise) == (other.noise, other.within_noise)
+        if all(metric.std == 0 for metric in noise.metrics.values()):
+            assert pair.noise is None
         if pair.noise_units is None:
             assert other.noise_units is None
         else:

@@ -55,7 +55,8 @@ def test_without_a_seed_nothing_is_proved() -> None:
     ],
 )
 def test_what_need_not_move_is_no_proof(metrics: dict[str, float], noise) -> None:
-    assert kinds(check_seed(metrics, metrics, moved_seeds=1, noise=noise)) == [("warn", "unmoved")]
+    found = check_seed(metrics, metrics, moved_seeds=1, noise=noise)
+    assert kinds(found) == [("warn", "nothing-shown")]
 
 
 def test_one_number_that_stays_is_named() -> None:
@@ -69,9 +70,15 @@ def test_one_number_that_stays_is_named() -> None:
     assert found.code == "unmoved" and "own" in found.message
 
 
-def test_code_that_seeds_nothing_may_move_by_itself() -> None:
-    after = BEFORE | {"loss": 11.42}
-    assert kinds(check_seed(BEFORE, after, moved_seeds=0, noise=NOISE)) == [("info", "seed-moves")]
+def test_without_a_seed_a_movement_proves_nothing_either() -> None:
+    after = BEFORE | {"sae_test": 0.857, "loss": 11.42}
+    (found,) = check_seed(BEFORE, after, moved_seeds=0, noise=NOISE)
+    assert (found.severity, found.code) == ("warn", "no-seeds")
+    assert "sae_test, loss moved" in found.message
+    # What stays although everything beside it moves by itself is named all the same.
+    first, second = check_seed(BEFORE, BEFORE | {"loss": 11.42}, moved_seeds=0, noise=NOISE)
+    assert kinds((first, second)) == [("warn", "no-seeds"), ("warn", "unmoved")]
+    assert "sae_test" in second.message and "move with the seeds" not in second.message
 
 
 def test_far_more_than_noise_is_unstable() -> None:
@@ -107,5 +114,6 @@ def test_something_is_always_said(
         found = check_seed(before, after, moved_seeds=seeds, noise=known)
         assert found and all(0 < len(finding.message) <= 600 for finding in found)
         assert found == check_seed(before, after, moved_seeds=seeds, noise=known)
+        assert seeds or "seed-moves" not in {finding.code for finding in found}
         same = check_seed(before, before, moved_seeds=seeds, noise=known)
         assert not {"seed-moves", "unstable"} & {finding.code for finding in same}

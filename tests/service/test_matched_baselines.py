@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 from models_template import write_template
 
 from agent_runner.errors import BaselineRefused, ModelUnavailable, UsageError
-from agent_runner.records import Idea, Outcome, RunResult, Stage
+from agent_runner.models import Machine
+from agent_runner.records import Idea, Outcome, RunResult, Stage, Template
 from agent_runner.service import Runner, fingerprints
 from agent_runner.service.bookkeeping import Books, check
+from agent_runner.service.workspace import Workspace
 
 Edit = Callable[[str, str], str]
 
@@ -203,6 +206,125 @@ def test_the_models_of_an_idea_can_be_narrowed(runner: Runner, template: Path) -
     assert model is not None and model.granted == "org/tiny"
     with pytest.raises(UsageError, match="org/other"):
         runner.create_idea("None", template=template, models=("org/other",))
+
+
+def test_without_fallback_an_edit_may_ask_for_what_can_be_used(
+    runner: Runner, template: Path, edit: Edit
+) -> None:
+    idea = runner.create_idea("Strict", template=template, fallback=False)
+    run = run_of(runner.propose(idea.id, edit(*OTHER_MODEL)))
+    assert run.model is not None and run.model.granted == "org/tiny"
+    assert run.comparison is not None and run.comparison.baseline == "run_0"
+    assert run.comparison.metrics["accuracy"].difference == 0
+
+
+# ---------------------------------------------------------------- what changes meanwhile
+
+
+def test_a_model_that_was_made_usable_is_worth_another_run(
+    runner: Runner, idea: Idea, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_of(runner.propose(idea.id, edit(*FASTER)))
+    assert first.model is not None and first.model.granted == "org/small"
+    back = runner.propose(idea.id, edit(FASTER[1], FASTER[0]))
+    assert [p.kind for p in back.problems] == ["already_run"]
+    machine = Workspace.machine
+
+    def with_gpu(self: Workspace, template: Template) -> Machine:
+        return dataclasses.replace(machine(self, template), gpu_free_bytes=2**40)
+
+    monkeypatch.setattr(Workspace, "machine", with_gpu)
+    again = run_of(runner.propose(idea.id, edit(*FASTER)))
+    assert again.index == 2 and again.model is not None and again.model.granted == "org/large"
+    runner.propose(idea.id, edit(FASTER[1], FASTER[0]))
+    third = runner.propose(idea.id, edit(*FASTER))
+    assert [p.kind for p in third.problems] == ["already_run"] and third.budget.used == 2
+    monkeypatch.setattr(Workspace, "machine", machine)
+    runner.propose(idea.id, edit(FASTER[1], FASTER[0]))
+    worse = runner.propose(idea.id, edit(*FASTER))
+    assert [p.kind for p in worse.problems] == ["already_run"], "no run for a lesser model"
+
+
+def test_a_baseline_that_fails_for_another_model_is_not_run_again_and_again(
+    runner: Runner, template: Path, edit: Edit
+) -> None:
+    script = template / "experiment.py"
+    script.write_text(
+        script.read_text().replace(
+            "    skill = SKILL[grant(model_name)]",
+            "    granted = grant(model_name)\n    assert granted != 'org/tiny' or 'SMOKE' in os.environ\n"
+            "    skill = SKILL[granted]",
+        )
+    )
+    settings = template / "template.toml"
+    settings.write_text(
+        settings.read_text().replace('{out_dir}"\n', '{out_dir}"\nenv = { SMOKE = "1" }\n', 1)
+    )
+    idea = runner.create_idea("Half", template=template)
+    for number, rate in enumerate(("0.3", "0.4"), start=1):
+        told: list[str] = []
+        blocks = edit("        self.rate = 0.1", f"        self.rate = {rate}")
+        if number == 1:
+            blocks += edit(*OTHER_MODEL)
+        else:
+            blocks = edit("        self.rate = 0.3", f"        self.rate = {rate}")
+        observation = runner.propose(
+            idea.id, blocks, progress=lambda what, detail, told=told: told.append(detail)
+        )
+        assert "no_baseline" in {p.kind for p in observation.problems}, observation.message
+        ran = sum("out_dir=run_0" in detail for detail in told)
+        assert ran == (2 if number == 1 else 0), "run_0, and the one for org/tiny, once each"
+
+
+def test_noise_that_was_broken_off_is_completed(runner: Runner, idea: Idea, edit: Edit) -> None:
+    def interrupt(what: str, detail: str) -> None:
+        if what == "noise floor" and "by 2" in detail:
+            runner.cancel(idea.id)
+
+    broken = runner.baseline(idea.id, progress=interrupt)
+    assert run_of(broken).noise is None, "cancelled in the middle"
+    told: list[str] = []
+    run = run_of(
+        runner.propose(idea.id, edit(*FASTER), progress=lambda what, detail: told.append(detail))
+    )
+    assert run.comparison is not None
+    assert run.comparison.metrics["accuracy"].noise is not None
+    noise = runner.run(idea.id, 0).noise
+    assert noise is not None and noise.seeds == (0, 1, 2, 3)
+    assert "python experiment.py --out_dir=noise_1" not in told, "what was measured is not repeated"
+
+
+def test_a_baseline_over_which_packages_were_changed_is_worth_nothing(
+    runner: Runner, idea: Idea, monkeypatch: pytest.MonkeyPatch, edit: Edit
+) -> None:
+    state = ["before"]
+    monkeypatch.setattr(fingerprints, "_packages", lambda interpreter: state[0])
+
+    def upgrade(what: str, detail: str) -> None:
+        if what == "baseline":
+            state[0] = "after"
+
+    refused = runner.propose(idea.id, edit(*FASTER), progress=upgrade)
+    assert [p.kind for p in refused.problems] == ["baseline_degenerate"]
+    assert "environment-changed" in refused.message and refused.budget.used == 0
+
+
+def test_several_models_in_one_run_are_compared_with_nothing(
+    runner: Runner, idea: Idea, edit: Edit
+) -> None:
+    call = "    skill = SKILL[grant(model_name)]"
+    run = run_of(runner.propose(idea.id, edit(call, call + '\n    grant("org/tiny")')))
+    assert run.comparison is None
+    assert "several-models" in {finding.code for finding in run.findings}
+
+
+def test_a_template_without_a_smoke_run_is_read(runner: Runner, template: Path, edit: Edit) -> None:
+    settings = template / "template.toml"
+    text = settings.read_text()
+    settings.write_text(text[: text.index("[smoke]")] + text[text.index("[noise]") :])
+    idea = runner.create_idea("No smoke", template=template)
+    run = run_of(runner.propose(idea.id, edit(*OTHER_MODEL)))
+    assert run.comparison is not None and run.comparison.baseline == f"baseline {run.fingerprint}"
 
 
 # ---------------------------------------------------------------- imported

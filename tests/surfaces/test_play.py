@@ -50,7 +50,7 @@ def good(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run_play(cli: Callable, toy: Path) -> Callable:
+def run_play(cli: Callable[..., Any], toy: Path) -> Callable[..., Any]:
     """`agent-runner play` on the toy template."""
 
     def start(*arguments: str | Path) -> Any:
@@ -59,7 +59,9 @@ def run_play(cli: Callable, toy: Path) -> Callable:
     return start
 
 
-def test_every_proposal_is_run_and_shown(run_play: Callable, good: Path, home: Path) -> None:
+def test_every_proposal_is_run_and_shown(
+    run_play: Callable[..., Any], good: Path, home: Path
+) -> None:
     ended = run_play(good, "--json")
     assert ended.code == 0, ended.stderr
     said: dict[str, Any] = ended.json
@@ -82,7 +84,7 @@ def test_every_proposal_is_run_and_shown(run_play: Callable, good: Path, home: P
 
 
 def test_what_was_interrupted_goes_on_and_runs_nothing_twice(
-    run_play: Callable, good: Path, home: Path
+    run_play: Callable[..., Any], good: Path, home: Path
 ) -> None:
     begun = run_play(good, "--max", "2", "--json")
     assert begun.code == 0, begun.stderr
@@ -102,7 +104,7 @@ def test_what_was_interrupted_goes_on_and_runs_nothing_twice(
 
 
 def test_a_killed_play_goes_on_where_it_was(
-    run_play: Callable, good: Path, home: Path, toy: Path
+    run_play: Callable[..., Any], good: Path, home: Path, toy: Path
 ) -> None:
     command = [sys.executable, "-m", "agent_runner", "--home", str(home), "play", str(good)]
     with subprocess.Popen(
@@ -118,14 +120,14 @@ def test_a_killed_play_goes_on_where_it_was(
     assert Runner(home).show(view.idea.id).budget.used == 3
 
 
-def test_an_unfinished_play_is_pointed_out(run_play: Callable, good: Path) -> None:
+def test_an_unfinished_play_is_pointed_out(run_play: Callable[..., Any], good: Path) -> None:
     idea = run_play(good, "--max", "1", "--json").json["idea"]
     ended = run_play(good, "--max", "1")
     assert ended.code == 0
     assert f"Unfinished: {idea}." in ended.stderr
 
 
-def test_a_refused_proposal_keeps_nobody_back(run_play: Callable, tmp_path: Path) -> None:
+def test_a_refused_proposal_keeps_nobody_back(run_play: Callable[..., Any], tmp_path: Path) -> None:
     replies = [reply(0.1, 0.2), reply(7, 8), reply(0.2, 0.1), reply(0.1, 0.3)]
     ended = run_play(write_variant(tmp_path / "mixed", replies), "--json")
     assert ended.code == 3
@@ -136,7 +138,9 @@ def test_a_refused_proposal_keeps_nobody_back(run_play: Callable, tmp_path: Path
     assert table[2]["metrics"] == {"loss": None} and table[2]["seconds"] is None
 
 
-def test_a_failed_run_ends_with_3_and_says_why(run_play: Callable, tmp_path: Path) -> None:
+def test_a_failed_run_ends_with_3_and_says_why(
+    run_play: Callable[..., Any], tmp_path: Path
+) -> None:
     bad = reply(0.1, 0.2).replace("RATE = 0.2", "RATE = 1 / int('0')")
     ended = run_play(write_variant(tmp_path / "bad", [bad]))
     assert ended.code == 3
@@ -144,7 +148,9 @@ def test_a_failed_run_ends_with_3_and_says_why(run_play: Callable, tmp_path: Pat
     assert "division by zero" in ended.stdout
 
 
-def test_people_get_a_line_per_proposal_and_a_table(run_play: Callable, good: Path) -> None:
+def test_people_get_a_line_per_proposal_and_a_table(
+    run_play: Callable[..., Any], good: Path
+) -> None:
     ended = run_play(good, "--max", "1")
     assert ended.code == 0, ended.stderr
     lines = ended.stdout.splitlines()
@@ -155,7 +161,9 @@ def test_people_get_a_line_per_proposal_and_a_table(run_play: Callable, good: Pa
     assert any(line.startswith("run_1") and "0.8 (-0.1" in line for line in lines)
 
 
-def test_misuse_starts_nothing(run_play: Callable, good: Path, home: Path, tmp_path: Path) -> None:
+def test_misuse_starts_nothing(
+    run_play: Callable[..., Any], good: Path, home: Path, tmp_path: Path
+) -> None:
     nowhere = run_play(tmp_path / "nowhere")
     assert nowhere.code == 2
     assert "Give a folder, or one of:" in nowhere.stderr
@@ -220,3 +228,62 @@ def test_differences_are_shown_in_units_of_noise() -> None:
     for cell in ("0.71 sd 0.014", "0.72 (+0.5 ~)", "0.81 (+5.0)", "0.7 (-0.01 as such)"):
         assert cell in text
     assert "run_2" in text and "first" in text
+    assert "compared with" not in text.splitlines()[0], "there is one baseline only"
+    assert "final_loss compares only runs of the same objective" in text
+
+
+def test_a_run_of_another_kind_stands_below_its_own_baseline() -> None:
+    spread = MetricNoise(values=(0.90, 0.92), mean=0.91, std=0.014142)
+    baseline = observed(
+        0, {"acc": 0.9, "ref": 0.5}, noise=Noise(seeds=(0, 1), metrics={"acc": spread})
+    )
+
+    def compared(index: int, other: str, before: float, after: float) -> Observation:
+        pair = MetricDifference(
+            baseline=before,
+            value=after,
+            difference=after - before,
+            noise=0.02,
+            noise_units=(after - before) / 0.02,
+            within_noise=False,
+        )
+        comparison = Comparison(baseline=other, metrics={"acc": pair})
+        return observed(index, {"acc": after}, comparison=comparison)
+
+    runs = [
+        compared(1, "run_0", 0.9, 0.95),
+        compared(2, "baseline ab12", 0.3, 0.5),
+        compared(3, "run_0", 0.9, 0.8),
+        compared(4, "baseline ab12", 0.3, 0.6),
+        observed(5, {"acc": 0.7}),
+    ]
+    rows = play.table_of(Variant(name="v", title="T"), baseline, runs)
+    assert [(row["run"], row["compared_with"]) for row in rows] == [
+        ("baseline", None),
+        ("run_1", "run_0"),
+        ("baseline ab12", None),
+        ("run_2", "baseline ab12"),
+        ("run_3", "run_0"),
+        ("run_4", "baseline ab12"),
+        ("run_5", None),
+    ]
+    other = rows[2]["metrics"]
+    assert other["acc"] == {"value": 0.3, "std": pytest.approx(0.02 / 2**0.5)}
+    assert other["ref"] is None, "no run that was compared with it has this metric"
+    lines = play.table_text(rows).splitlines()
+    at = lines[0].index("compared with")
+    said = [line[at : at + len("baseline ab12")].strip() for line in lines[1:8]]
+    assert said == ["", "baseline", "", "baseline ab12", "baseline", "baseline ab12", ""]
+    assert lines[3].startswith("baseline ab12") and "0.3 sd 0.014" in lines[3]
+    assert "0.5 (+10.0)" in lines[4]
+    assert "the baseline that it was compared with" in lines[-1]
+    assert "final_loss" not in lines[-1], "no column of this name"
+
+
+def test_no_scatter_is_shown_where_noise_is_not_known() -> None:
+    flat = MetricNoise(values=(0.9, 0.9), mean=0.9, std=0.0)
+    noise = Noise(seeds=(0, 1), metrics={"acc": flat}, problem="no metric moved")
+    rows = play.table_of(
+        Variant(name="v", title="T"), observed(0, {"acc": 0.9}, noise=noise), [observed(1, {})]
+    )
+    assert rows[0]["metrics"]["acc"] == {"value": 0.9, "std": None}

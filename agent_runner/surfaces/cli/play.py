@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent_runner.errors import UsageError
 from agent_runner.records import Idea, MetricDifference, Observation, Outcome, RunResult
+from agent_runner.results.noise import known_scatter
 from agent_runner.surfaces.cli.options import HomeOption, JsonOption, open_runner, reported
 from agent_runner.surfaces.cli.output import Exit, notes, print_json, print_text, watching
 from agent_runner.variants import Variant, find_variant, load_variant
@@ -26,10 +28,7 @@ COLUMNS = {
     "final_loss": "final_loss",
 }
 _OTHER_COLUMNS = 6  # of a template that has none of these metrics
-_LEGEND = (
-    "sd: standard deviation of unchanged code over seeds. In brackets: difference from the baseline "
-    "in units of its noise; ~ within noise."
-)
+_OWN_BASELINE = "run_0"  # what a comparison calls the baseline that `play` begins with
 
 
 def play(
@@ -81,21 +80,29 @@ def play(
 def table_of(
     variant: Variant, baseline: Observation, observations: Sequence[Observation]
 ) -> list[dict[str, Any]]:
-    """One row for the baseline and one for each proposal: run, purpose, outcome, seconds and chosen metrics.
+    """One row for each baseline and one for each proposal: run, purpose, outcome, seconds and chosen metrics.
 
-    A metric is `{value, std}` in the first row (`std` None where no noise was measured) and
+    `compared_with` names the baseline of a run: `run_0` is the first row, any other one has a row of its own
+    above the first run that it belongs to; None where a run was compared with nothing. A metric is
+    `{value, std}` in a baseline's row (`std` None where noise is not known) and
     `{value, difference, noise_units, within_noise}` in the others.
     """
     columns = _columns([baseline, *observations])
     rows = [_baseline_row(baseline, columns)]
-    for number, observation in enumerate(observations, start=1):
-        run = observation.run if observation.accepted else None
+    runs = [observation.run if observation.accepted else None for observation in observations]
+    shown = {_OWN_BASELINE}
+    for number, (observation, run) in enumerate(zip(observations, runs, strict=True), start=1):
+        compared = run.comparison.baseline if run and run.comparison else None
+        if compared is not None and compared not in shown:
+            rows.append(_other_baseline_row(compared, filter(None, runs), columns))
+            shown.add(compared)
         row = {
             "run": f"run_{run.index}" if run else None,
             "proposal": number,
             "purpose": variant.purpose(number),
             "outcome": _outcome(observation),
             "seconds": run.seconds if run else None,
+            "compared_with": compared,
             "metrics": {label: _beside(run, name) for label, name in columns.items()},
         }
         rows.append(row)
@@ -103,20 +110,42 @@ def table_of(
 
 
 def table_text(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in aligned columns, what each run is for in the last one."""
+    """The rows in aligned columns, what each run is for in the last one.
+
+    What a run was compared with has a column where that is not the first row for all of them.
+    """
     labels = list(rows[0]["metrics"])
-    cells = [["run", "outcome", "seconds", *labels, "what it is"]]
+    several = any(row["compared_with"] not in (None, _OWN_BASELINE) for row in rows)
+    heading = ["compared with"] if several else []
+    cells = [["run", "outcome", "seconds", *heading, *labels, "what it is"]]
     for row in rows:
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.1f}"
+        beside = [_row_name(row["compared_with"])] if several else []
         figures = [_cell(row["metrics"][label]) for label in labels]
         name = row["run"] or f"(proposal {row['proposal']})"
-        cells.append([name, row["outcome"], seconds, *figures, row["purpose"]])
+        cells.append([name, row["outcome"] or "", seconds, *beside, *figures, row["purpose"]])
     widths = [max(len(line[at]) for line in cells) for at in range(len(cells[0]))]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
         for line in cells
     ]
-    return "\n".join([*lines, "", _LEGEND])
+    return "\n".join([*lines, "", _legend(labels, several)])
+
+
+def _legend(labels: Sequence[str], several: bool) -> str:
+    """What the cells mean, in one paragraph."""
+    which = "the baseline that it was compared with" if several else "the baseline"
+    legend = (
+        f"sd: standard deviation of unchanged code over seeds. In brackets: difference of a run from {which}, "
+        "in units of noise (sqrt(2) sd); ~ within noise; `as such` where noise is zero or not known."
+    )
+    if "final_loss" in labels:
+        legend += " final_loss compares only runs of the same objective."
+    return legend
+
+
+def _row_name(compared_with: str | None) -> str:
+    return "baseline" if compared_with == _OWN_BASELINE else compared_with or ""
 
 
 # ---------------------------------------------------------------- the idea
@@ -209,7 +238,7 @@ def _columns(observations: Sequence[Observation]) -> dict[str, str]:
 
 def _baseline_row(baseline: Observation, columns: dict[str, str]) -> dict[str, Any]:
     run = baseline.run
-    measured = run.noise.metrics if run and run.noise else {}
+    measured = known_scatter(run.noise if run else None)
     metrics: dict[str, dict[str, float | None] | None] = {}
     for label, name in columns.items():
         value = run.metrics.get(name) if run else None
@@ -221,7 +250,40 @@ def _baseline_row(baseline: Observation, columns: dict[str, str]) -> dict[str, A
         "purpose": "the template as it is",
         "outcome": _outcome(baseline),
         "seconds": run.seconds if run else None,
+        "compared_with": None,
         "metrics": metrics,
+    }
+
+
+def _other_baseline_row(
+    name: str, runs: Iterable[RunResult], columns: dict[str, str]
+) -> dict[str, Any]:
+    """A baseline that is not the idea's own, as the comparisons with it show it: they have no more of it."""
+    comparisons = [run.comparison for run in runs if run.comparison]
+    compared = [comparison.metrics for comparison in comparisons if comparison.baseline == name]
+    metrics = {
+        label: _of_baseline([pairs[metric] for pairs in compared if metric in pairs])
+        for label, metric in columns.items()
+    }
+    return {
+        "run": name,
+        "proposal": None,
+        "purpose": "the template as it is, for runs of another kind",
+        "outcome": None,
+        "seconds": None,
+        "compared_with": None,
+        "metrics": metrics,
+    }
+
+
+def _of_baseline(pairs: Sequence[MetricDifference]) -> dict[str, float | None] | None:
+    """One metric of a baseline from what runs were compared with; None where none of them has the metric."""
+    if not pairs:
+        return None
+    noise = next((pair.noise for pair in pairs if pair.noise is not None), None)
+    return {
+        "value": pairs[0].baseline,
+        "std": None if noise is None else noise / math.sqrt(2),
     }
 
 
@@ -247,7 +309,7 @@ def _cell(metric: dict[str, Any] | None) -> str:
         return text if metric["std"] is None else f"{text} sd {metric['std']:.2g}"
     if metric["noise_units"] is not None:
         return f"{text} ({metric['noise_units']:+.1f}{' ~' if metric['within_noise'] else ''})"
-    if metric["difference"] is not None:  # no noise was measured, or it is zero
+    if metric["difference"] is not None:  # noise is not known, or zero
         mark = " ~" if metric["within_noise"] else ""
         return f"{text} ({metric['difference']:+.3g} as such{mark})"
     return text
