@@ -51,7 +51,9 @@ def test_models_of_the_default_template_offline(cli: Callable) -> None:
     assert "hf download" in found["EleutherAI/pythia-70m-deduped"]["remedy"]
 
 
-def test_verify_has_an_exit_code_for_each_verdict(cli: Callable, template: Path) -> None:
+def test_verify_has_an_exit_code_for_each_verdict(
+    cli: Callable, template: Path, home: Path
+) -> None:
     idea = cli("idea", "new", "--title", "V", "--template", str(template), "--json").json["idea"]
     assert cli("propose", idea, stdin=REPLY).code == 0
     assert cli("propose", idea, stdin=WRITTEN).code == 0
@@ -60,6 +62,9 @@ def test_verify_has_an_exit_code_for_each_verdict(cli: Callable, template: Path)
     written = cli("verify", idea, "2")
     assert written.code == 4 and "do not come from what it computes" in written.stdout
     assert cli("show", idea, "--json").json["budget"]["used"] == 2, "verifying costs nothing"
+    records = next(home.glob("ideas/*/runs/1"))
+    elsewhere = cli("verify", str(records), "--json", env={"AGENT_RUNNER_HOME": "/nonexistent"})
+    assert (elsewhere.code, elsewhere.json["number"]) == (0, 3), "by its folder of records, too"
 
 
 @pytest.mark.parametrize("arguments", [(), ("1", "--seed-offset", "0"), ("7",), ("x",)])

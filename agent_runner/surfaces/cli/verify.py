@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,12 +18,18 @@ from agent_runner.surfaces.cli.options import (
 )
 from agent_runner.surfaces.cli.output import Exit, print_json, print_text, watching
 
+_RECORDS = re.compile(r"(?P<home>.+)/ideas/(?P<idea>[\w-]+)/runs/(?P<run>\d+)")
 _CODES = {"moves": Exit.OK, "undecided": Exit.OK, "failed": Exit.RUN_FAILED}
 
 
 def verify(
     context: typer.Context,
-    idea: Annotated[str, typer.Argument(metavar="IDEA[/RUN]", help="For instance my-idea/run_3.")],
+    idea: Annotated[
+        str,
+        typer.Argument(
+            metavar="IDEA[/RUN]", help="For instance my-idea/run_3, or a run's folder of records."
+        ),
+    ],
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="Its number, if not given with the idea.")
     ] = None,
@@ -35,6 +43,9 @@ def verify(
     doubtful way.
     """
     with reported(as_json):
+        place = _RECORDS.fullmatch(str(Path(idea).absolute())) if run is None else None
+        if place is not None:
+            idea, home = f"{place['idea']}/{place['run']}", home or Path(place["home"])
         name, _, number = idea.partition("/")
         if bool(number) == bool(run):
             raise UsageError(
