@@ -16,7 +16,7 @@ from agent_runner.validation.type_advice import type_advice
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = (ROOT / "templates" / "experiment.py").read_text(encoding="utf-8")
-PROPOSALS = sorted((ROOT / "variants").glob("*/proposals/*.md"))
+VARIANTS = sorted(path.parent for path in (ROOT / "variants").glob("*/idea.toml"))
 
 needs_ty = pytest.mark.skipif(
     bool(linters.unavailable("ty")), reason=f"ty: {linters.unavailable('ty')}"
@@ -112,11 +112,16 @@ def test_torch_is_no_source_of_noise(text: str, tmp_path: Path) -> None:
 
 @needs_ty
 @needs_torch
-@pytest.mark.parametrize("proposal", PROPOSALS, ids=lambda path: path.parts[-3])
-def test_the_recorded_edits_are_told_nothing(proposal: Path) -> None:
-    outcome = apply_reply(proposal.read_text(encoding="utf-8"), {"experiment.py": TEMPLATE})
-    assert outcome.applied
-    assert advise(ROOT / "templates", outcome.files["experiment.py"], TEMPLATE) == []
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda folder: folder.name)
+def test_the_edits_of_the_variants_are_told_nothing(variant: Path) -> None:
+    """Each against the file as the ones before it leave it."""
+    text = TEMPLATE
+    for number in range(1, 1 + len(list((variant / "proposals").glob("*.md")))):
+        reply = (variant / "proposals" / f"{number}.md").read_text(encoding="utf-8")
+        outcome = apply_reply(reply, {"experiment.py": text})
+        assert outcome.applied, outcome.message
+        text = outcome.files["experiment.py"]
+        assert advise(ROOT / "templates", text, TEMPLATE) == []
 
 
 @needs_ty
