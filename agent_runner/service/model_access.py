@@ -140,6 +140,17 @@ def newly_named(texts: Mapping[str, str], base: Mapping[str, str]) -> tuple[Asse
     return tuple({(asset.kind, asset.name): asset for asset in found}.values())
 
 
+def certainly_asked(
+    assets: Sequence[Asset], template: Template, grants: Mapping[str, ModelUse]
+) -> list[str]:
+    """The models that code is certain to ask for, among the names it holds.
+
+    A name that the template does not know may be a path or a title: where there is a smoke run, that shows it.
+    """
+    named = [asset.name for asset in assets if asset.kind == "model"]
+    return [name for name in named if name in grants or template.smoke is None]
+
+
 def check_names(template: Template, names: Sequence[str]) -> None:
     """Raises UsageError where one of the names is not a model of the template."""
     known = [spec.name for spec in template.models]

@@ -28,6 +28,8 @@ class Asking(Protocol):
     @property
     def expected_model(self) -> str: ...
     @property
+    def asked_models(self) -> list[str]: ...
+    @property
     def named_anew(self) -> tuple[Asset, ...]: ...
     @property
     def warnings(self) -> list[Problem]: ...
@@ -43,8 +45,7 @@ def check_models(proposal: Asking) -> Ending | None:
     found = {a.name: a for a in (*decision.accesses, *_assess(proposal, extra))}
     for asset in proposal.named_anew:
         access = found[asset.name]
-        use = decision.grants.get(asset.name) or decision.grants.get(models.ANY_OTHER)
-        if asset.kind == "model" and use is not None and not use.granted:
+        if asset.name in proposal.asked_models and not decision.granted(asset.name):
             return unavailable(
                 f"Your edit was applied, but {_place(asset)} asks for a model that cannot be used, so no run "
                 "was started",
@@ -111,7 +112,7 @@ def _told(asset: Asset, access: Access, proposal: Asking) -> str | None:
             return None
         why = models.in_words(access.reason, access.remedy)
         return f"{_place(asset)} names the data set {asset.name}: {why}"
-    if use is None or use.granted == asset.name:
+    if use is None or use.granted in (asset.name, ""):  # a refusal is told by itself
         return None
     obstacle = use if access.usable else access
     return (

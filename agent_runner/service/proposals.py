@@ -11,7 +11,7 @@ from functools import cached_property, partial
 
 from agent_runner.edits import apply_to_directory
 from agent_runner.failures import KINDS, charges
-from agent_runner.ledger import UNCHARGED_PER_RUN, RunRow
+from agent_runner.ledger import UNCHARGED_PER_RUN
 from agent_runner.models import Asset
 from agent_runner.paths import read_json, read_text, write_atomic
 from agent_runner.records import (
@@ -41,7 +41,14 @@ from agent_runner.service.fingerprints import fingerprint
 from agent_runner.service.jobs import Progress, StartFailed
 from agent_runner.service.matching import degenerate, match_baseline, matched_baseline
 from agent_runner.service.measuring import IMPORTED
-from agent_runner.service.model_access import Decision, Wanted, decide, default_model, newly_named
+from agent_runner.service.model_access import (
+    Decision,
+    Wanted,
+    certainly_asked,
+    decide,
+    default_model,
+    newly_named,
+)
 from agent_runner.service.model_checks import check_models, tell_of_change
 from agent_runner.service.runs import RunSpec, execute, stored_result
 from agent_runner.service.workspace import Workspace
@@ -101,8 +108,8 @@ class Proposal:
     def models(self) -> Decision:
         """Decided once: the checks before a run and the run itself get the same models."""
         asked = frozenset(asset.name for asset in self.named_anew if asset.kind == "model")
-        cancelled = partial(self.workspace.is_cancelled, self.idea, self.attempt)
-        return decide(self.workspace, self.idea, asked, progress=self.progress, cancelled=cancelled)
+        asking = partial(self.workspace.is_cancelled, self.idea, self.attempt)
+        return decide(self.workspace, self.idea, asked, progress=self.progress, cancelled=asking)
 
     @property
     def grants(self) -> dict[str, ModelUse]:
@@ -111,13 +118,18 @@ class Proposal:
     @cached_property
     def expected_model(self) -> str:
         """What the edited code will be granted, as far as can be read: for a name of its own, or by default."""
-        named = [asset.name for asset in self.named_anew if asset.kind == "model"]
-        return self.models.granted(named[0]) if len(named) == 1 else self._default_model()
+        asked = self.asked_models
+        return self.models.granted(asked[0]) if len(asked) == 1 else self._default_model()
+
+    @property
+    def asked_models(self) -> list[str]:
+        """Models that the edit certainly asks for."""
+        return certainly_asked(self.named_anew, self.idea.template, self.grants)
 
     def _default_model(self) -> str:
         """What the template asks for stands for; where that is nothing, what the edit asks for instead."""
-        named = (self.models.granted(a.name) for a in self.named_anew if a.kind == "model")
-        return default_model(self.grants) or next(filter(None, named), "")
+        asked = map(self.models.granted, self.asked_models)
+        return default_model(self.grants) or next(filter(None, asked), "")
 
     @cached_property
     def named_anew(self) -> tuple[Asset, ...]:
@@ -208,7 +220,8 @@ class Proposal:
         refunded: list[RunResult] = []
         for row in self.workspace.ledger.runs(self.idea.id):
             result = stored_result(self._paths.run(row.number)) if row.tree == self.tree else None
-            if result is not None and _stands(row) and not self._would_differ(result):
+            # One that was refunded was not the code's doing: the same code may run again.
+            if result and row.state == "spent" and not self._would_differ(result):
                 return self._already_run(result)
             if row.state == "refunded" and result and result.outcome is not Outcome.NOT_STARTED:
                 refunded.append(result)
@@ -313,12 +326,9 @@ class Proposal:
         return degenerate(self._baseline())
 
     def _baseline(self) -> RunResult:
+        wanted = Wanted(self.grants, self._default_model())
         return ensure_baseline(
-            self.workspace,
-            self.idea,
-            self.progress,
-            attempt=self.attempt,
-            wanted=Wanted(self.grants, self._default_model()),
+            self.workspace, self.idea, self.progress, attempt=self.attempt, wanted=wanted
         )
 
     def _preflight(self) -> Ending | None:
@@ -384,11 +394,5 @@ class Proposal:
 
 def _may_pass_next_time(problem: Problem) -> bool:
     """A refusal for what would not be charged as a run: the machine's doing, and not the code's."""
-    if problem.kind == "model_unavailable":
-        return True
-    return problem.kind in KINDS and not charges(problem.kind)[0]
-
-
-def _stands(row: RunRow) -> bool:
-    """A refunded run was not the code's doing: the same code may run again."""
-    return row.state == "spent"
+    machine = problem.kind in KINDS and not charges(problem.kind)[0]
+    return machine or problem.kind == "model_unavailable"

@@ -218,6 +218,16 @@ def test_without_fallback_an_edit_may_ask_for_what_can_be_used(
     assert run.comparison.metrics["accuracy"].difference == 0
 
 
+def test_what_only_looks_like_a_model_is_no_reason_to_refuse(
+    runner: Runner, template: Path, edit: Edit
+) -> None:
+    settings = template / "template.toml"
+    settings.write_text(settings.read_text().replace("needs_gpu = true\n", ""))
+    idea = runner.create_idea("Strict", template=template, fallback=False)
+    path = '        self.rate = 0.2\n        self.model_name = "checkpoints/best"'
+    assert run_of(runner.propose(idea.id, edit(FASTER[0], path))).outcome is Outcome.SUCCEEDED
+
+
 # ---------------------------------------------------------------- what changes meanwhile
 
 
