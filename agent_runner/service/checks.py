@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
 from agent_runner.models import in_words
-from agent_runner.records import Failure, Idea, Limits, ModelUse, Problem, Stage, Step
+from agent_runner.records import Failure, Limits, ModelUse, Problem, Stage, Step
 from agent_runner.results import ResultFile, check_results, read_results
 from agent_runner.service import telling
 from agent_runner.service.endings import Ending, problem_of, refused
 from agent_runner.service.evidence import explain, read_events
-from agent_runner.service.jobs import JobRequest, Progress
+from agent_runner.service.in_work import InWork
+from agent_runner.service.jobs import JobRequest
 from agent_runner.service.runs import grant_environment, set_aside
-from agent_runner.service.workspace import Workspace
 
 
-class Checked(Protocol):
+class Checked(InWork, Protocol):
     """What is needed of a proposal to check its code."""
 
     @property
-    def workspace(self) -> Workspace: ...
-    @property
-    def idea(self) -> Idea: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
     def commit(self) -> str: ...
-    @property
-    def progress(self) -> Progress: ...
-    @property
-    def grants(self) -> Mapping[str, ModelUse]: ...
-    @property
-    def warnings(self) -> list[Problem]: ...
     def cancelled(self) -> Ending | None: ...
 
 

@@ -12,7 +12,6 @@ from agent_runner.paths import write_json
 from agent_runner.records import (
     Budget,
     Failure,
-    Idea,
     Observation,
     Outcome,
     Problem,
@@ -21,27 +20,19 @@ from agent_runner.records import (
 )
 from agent_runner.service import telling
 from agent_runner.service.evidence import shown_output
+from agent_runner.service.in_work import InWork
 from agent_runner.service.runs import charge
-from agent_runner.service.workspace import Workspace
 
 
-class Ended(Protocol):
+class Ended(InWork, Protocol):
     """What is needed of a proposal to conclude it."""
 
-    @property
-    def workspace(self) -> Workspace: ...
-    @property
-    def idea(self) -> Idea: ...
-    @property
-    def attempt(self) -> int: ...
     @property
     def reply(self) -> str: ...
     @property
     def begun(self) -> str: ...
     @property
     def tree(self) -> str | None: ...
-    @property
-    def warnings(self) -> Sequence[Problem]: ...
 
 
 @dataclass(frozen=True)

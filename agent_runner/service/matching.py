@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from agent_runner.models import ANY_OTHER
 from agent_runner.paths import JobPaths, read_json, write_json
-from agent_runner.records import Idea, ModelUse, Outcome, Problem, RunResult, Stage
+from agent_runner.records import Idea, Outcome, Problem, RunResult, Stage
 from agent_runner.results import is_degenerate
 from agent_runner.service.endings import Ending, refused
 from agent_runner.service.evidence import read_events
 from agent_runner.service.fingerprints import fingerprint
-from agent_runner.service.jobs import Progress
+from agent_runner.service.in_work import InWork
 from agent_runner.service.measuring import IMPORTED, Reference
 from agent_runner.service.model_access import uniform
 from agent_runner.service.runs import stored_result
@@ -20,23 +19,11 @@ from agent_runner.service.shared_baselines import SharedBaseline
 from agent_runner.service.workspace import Workspace
 
 
-class Matched(Protocol):
+class Matched(InWork, Protocol):
     """What is needed of a proposal to find its run's baseline."""
 
     @property
-    def workspace(self) -> Workspace: ...
-    @property
-    def idea(self) -> Idea: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def progress(self) -> Progress: ...
-    @property
-    def grants(self) -> Mapping[str, ModelUse]: ...
-    @property
     def expected_model(self) -> str: ...
-    @property
-    def warnings(self) -> list[Problem]: ...
 
 
 def match_baseline(proposal: Matched) -> Ending | None:

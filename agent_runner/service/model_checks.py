@@ -6,23 +6,17 @@ from typing import Protocol
 
 from agent_runner import models
 from agent_runner.models import Asset
-from agent_runner.records import Access, Idea, Problem, Stage
+from agent_runner.records import Access, Problem, Stage
 from agent_runner.service.endings import Ending, refused
 from agent_runner.service.evidence import read_events
+from agent_runner.service.in_work import InWork
 from agent_runner.service.model_access import Decision
 from agent_runner.service.runs import stored_result
-from agent_runner.service.workspace import Workspace
 
 
-class Asking(Protocol):
+class Asking(InWork, Protocol):
     """What is needed of a proposal to see to its models."""
 
-    @property
-    def workspace(self) -> Workspace: ...
-    @property
-    def idea(self) -> Idea: ...
-    @property
-    def attempt(self) -> int: ...
     @property
     def models(self) -> Decision: ...
     @property
@@ -31,8 +25,6 @@ class Asking(Protocol):
     def asked_models(self) -> list[str]: ...
     @property
     def named_anew(self) -> tuple[Asset, ...]: ...
-    @property
-    def warnings(self) -> list[Problem]: ...
 
 
 def check_models(proposal: Asking) -> Ending | None:

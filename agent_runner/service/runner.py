@@ -97,10 +97,7 @@ class Runner:
             UsageError: an empty title, or a budget below 1.
             SandboxUnavailable: the level does not work on this machine, or is less than what is required.
         """
-        if not title.strip():
-            raise UsageError("an idea needs a title", "Give a few words that name it.")
-        if max_runs < 1:
-            raise UsageError(f"a budget of {max_runs} runs allows nothing", "Give at least 1.")
+        _check_request(title, max_runs)
         folder = default_folder() if str(template) == "default" else Path(template)
         loaded = _with_limits(load_template(folder), limits or {})
         check_names(loaded, models)
@@ -335,6 +332,13 @@ class Runner:
                 number += 1
             else:
                 return candidate
+
+
+def _check_request(title: str, max_runs: int) -> None:
+    if not title.strip():
+        raise UsageError("an idea needs a title", "Give a few words that name it.")
+    if max_runs < 1:
+        raise UsageError(f"a budget of {max_runs} runs allows nothing", "Give at least 1.")
 
 
 def _with_limits(template: Template, overrides: Mapping[str, Any]) -> Template:
